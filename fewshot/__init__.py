@@ -1,0 +1,1 @@
+"""CMNet: few-shot segmentation by partial optimal transport."""
