@@ -1,0 +1,59 @@
+# Everything runs from .venv, which `setup` makes once; PYTHON chooses the interpreter it is made from.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check test test-gpu bench docs
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+# Two test processes on two cores: one thread each, or they fight.
+SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
+		while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## Make .venv and install everything, pinned by constraints.txt (only when something changed)
+
+$(STAMP): pyproject.toml constraints.txt
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+		if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+		python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo 'A Python of version 3.11 or newer with `venv` is needed. None was found among: $(PYTHON) python3' \
+			'python3.13 python3.12 python3.11. Install one (Debian: python3 and python3-venv), or name it:' \
+			'make setup PYTHON=/path/to/python3' >&2; \
+		exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ]; then "$$python" -m venv $(VENV); fi
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[fewshot,test,dev,bench,docs]'
+	@touch $(STAMP)
+
+demo: setup ## Train a small CMNet on synthetic episodes, score it on classes it never saw, write a report
+	$(BIN)/fewshot demo
+
+check: setup ## Format, lint, types, import layers, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/codespell
+
+test: setup ## Every test that needs no GPU
+	$(SINGLE) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-gpu: setup ## The tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+bench: setup ## Time partialot against POT and plain PyTorch on this CPU; writes benchmarks/results
+	$(BIN)/python benchmarks/bench_cpu.py
+
+docs: setup ## Draw the figures of docs/ anew and check every link (the pages are Markdown; no site is built yet)
+	$(BIN)/python docs/images/make_figures.py
+	$(BIN)/python -m pytest tests/docs
+	@echo 'The figures are drawn and the links hold. There is no site builder yet: read docs/*.md.'
