@@ -1,0 +1,1 @@
+"""CMNet, module by module."""

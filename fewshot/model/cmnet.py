@@ -1,0 +1,180 @@
+"""CMNet: few-shot segmentation by message flow and partial optimal transport (Liu et al., arXiv 2108.08518)."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fewshot.episode import Episode
+from fewshot.model.backbone import BackboneName, Features, StemName, build_backbone
+from fewshot.model.decoder import ASPPDecoder, Decoded, DecoderName, FEMDecoder
+from fewshot.model.matching import MatchingConfig, TransportName
+from fewshot.model.message_flow import FlowKind, MessageFlow, MessageFlowConfig
+from fewshot.model.nodes import NodeMasks, find_nodes
+from fewshot.model.position import PositionName, build_position
+from fewshot.model.prediction import Prediction
+from fewshot.model.prior import compute_prior
+from fewshot.model.prototype import pool_prototype
+from fewshot.model.refinement import HISTORY_CHANNELS, MaskRefinement
+
+
+@dataclass(frozen=True)
+class CMNetConfig:
+    """Every choice that makes a network; each row of the paper's ablations is one field away from the next.
+
+    Attributes:
+        backbone: Frozen feature extractor.
+        stem: First layers of a ResNet; the small backbone has its own.
+        width: Channels of the reduced features and of the decoder.
+        position: Positional encoding of the nodes.
+        message_flow: The flows in order; empty switches the module off.
+        flow: How messages pass.
+        prior: Whether the decoder sees the prior mask.
+        prior_premask: Mask the support's features before the last stage too, as PFENet does.
+        transport: Whether the decoder sees a transport map, from a balanced (`full`) or a partial plan.
+        matching: The transport problem.
+        decoder: `aspp` (light) or `fem` (PFENet's, four scales).
+        dilations: Of the ASPP's branches.
+        dropout: Chance of a channel to be dropped on the way into the decoder and before ASPP's last layer.
+        refinement_passes: Further decoding passes in eval mode; 0 switches refinement off.
+        refinement_probability: Chance of one further pass in training.
+    """
+
+    backbone: BackboneName = "resnet50"
+    stem: StemName = "plain"
+    width: int = 256
+    position: PositionName = "mlp"
+    message_flow: tuple[FlowKind, ...] = ("inner", "cross")
+    flow: MessageFlowConfig = MessageFlowConfig()
+    prior: bool = True
+    prior_premask: bool = True
+    transport: TransportName = "partial"
+    matching: MatchingConfig = MatchingConfig()
+    decoder: DecoderName = "aspp"
+    dilations: tuple[int, ...] = (6, 12, 18)
+    dropout: float = 0.5
+    refinement_passes: int = 0
+    refinement_probability: float = 0.3
+
+
+class CMNet(nn.Module):
+    """The network of the paper's figure 3.
+
+    The backbone is frozen: it stays in eval mode whatever the network does, and its parameters ask for no gradient.
+    Fill it with `load_backbone_weights(model.backbone, path)` or `model.backbone.load_state_dict(...)`.
+    """
+
+    def __init__(self, config: CMNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config.backbone, stem=config.stem).requires_grad_(False).eval()
+        # Shared by query and support, because attention and cost compare the two.
+        self.reduction = nn.Sequential(nn.Conv2d(self.backbone.mid_channels, config.width, 1, bias=False), nn.ReLU())
+        self.position = build_position(config.position, config.width)
+        self.message_flow = MessageFlow(config.width, config.message_flow, config.flow)
+        # Not before flow or transport: channels dropped on one side only would spoil the comparison.
+        self.dropout = nn.Dropout2d(config.dropout)
+        self.refinement = MaskRefinement(
+            _build_decoder(config), passes=config.refinement_passes, probability=config.refinement_probability
+        )
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of everything but the backbone."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    @torch.no_grad()
+    def extract(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
+        """Run the frozen backbone; the result does not depend on anything trained here."""
+        return self.backbone(images)
+
+    def forward(self, episode: Episode) -> Prediction:
+        """Segment the queries of a batch of episodes."""
+        return self.segment(
+            self.extract(episode.query_image),
+            self.extract(episode.support_images.flatten(0, 1)),
+            episode.support_masks,
+            query_valid=episode.query_valid,
+            support_valid=episode.support_valid,
+            size=(episode.query_image.shape[-2], episode.query_image.shape[-1]),
+        )
+
+    def segment(
+        self,
+        query: Features,
+        supports: Features,
+        support_masks: Int[Tensor, "batch shot support_height support_width"],
+        *,
+        query_valid: Bool[Tensor, "batch height width"] | None = None,
+        support_valid: Bool[Tensor, "batch shot support_height support_width"] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Prediction:
+        """Do everything after the backbone.
+
+        Args:
+            query: Features of the query images, one per task; any float type.
+            supports: Features of all support images, task after task: number `task * shot + i` is the i-th of its task.
+            support_masks: At pixel size; 1 is the object, everything else is not.
+            query_valid: False on padding of the query; None where nothing is padded.
+            support_valid: Likewise for the supports.
+            size: Height and width of the query images, to which the logits are brought; None: as the support masks.
+
+        Returns:
+            Logits at the query's size, and the maps behind them.
+        """
+        query, supports = (features.to(self.reduction[0].weight.dtype) for features in (query, supports))
+        shot, grid, support_grid = support_masks.shape[1], _grid(query.mid), _grid(supports.mid)
+        masks = find_nodes(support_masks, query_valid, support_valid, grid, support_grid)
+        reduced = self.reduction(query.mid), self.reduction(supports.mid).unflatten(0, (-1, shot))
+        query_map, support_maps = self.message_flow(*map(self.position, reduced), masks)
+        prior = self._compute_prior(query, supports, masks) if self.config.prior else None
+        prototype = pool_prototype(support_maps, masks.foreground)
+        maps = [one for one in (prior,) if one is not None]
+        decoded = self.refinement(
+            self.dropout(query_map) * masks.query_valid.unsqueeze(1),
+            self.dropout(prototype[..., None, None])[..., 0, 0],
+            torch.stack(maps, dim=1) if maps else query_map[:, :0],
+        )
+        size = size or (support_masks.shape[-2], support_masks.shape[-1])
+        auxiliary = _auxiliary(decoded) if self.training else ()
+        return Prediction(
+            logits=_upsample(decoded[-1].logits, size),
+            auxiliary=tuple(_upsample(logits, size) for logits, _ in auxiliary),
+            auxiliary_weights=tuple(weight for _, weight in auxiliary),
+            prior_map=prior,
+            support_grid=support_grid,
+        )
+
+    def _compute_prior(self, query: Features, supports: Features, masks: NodeMasks) -> Tensor:
+        """Make the prior mask, from support features that were masked before the last stage if so configured."""
+        high = supports.high
+        if self.config.prior_premask:
+            with torch.no_grad():
+                high = self.backbone.deepen(supports.mid * masks.foreground.flatten(0, 1).unsqueeze(1))
+        return compute_prior(query.high, high.unflatten(0, masks.foreground.shape[:2]), masks)
+
+
+def _grid(features: Tensor) -> tuple[int, int]:
+    return features.shape[-2], features.shape[-1]
+
+
+def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(logits, size, mode="bilinear", align_corners=True)
+
+
+def _auxiliary(decoded: tuple[Decoded, ...]) -> list[tuple[Tensor, float]]:
+    """List the logits beside the last pass's that training supervises, with their weights."""
+    scales = [(logits, 1 / len(one.scales)) for one in decoded for logits in one.scales]
+    return scales + [(one.logits, 1.0) for one in decoded[:-1]]
+
+
+def _build_decoder(config: CMNetConfig) -> ASPPDecoder | FEMDecoder:
+    maps = int(config.prior) + int(config.transport != "none")
+    history = HISTORY_CHANNELS if config.refinement_passes else 0
+    if config.decoder == "fem":
+        return FEMDecoder(config.width, maps=maps, history=history)
+    return ASPPDecoder(config.width, maps=maps, history=history, dilations=config.dilations, dropout=config.dropout)
