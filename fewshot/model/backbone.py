@@ -1,4 +1,4 @@
-"""Feature extractors: residual networks, dilated so that one node covers few pixels, with torchvision's weight names."""
+"""Feature extractors: residual networks with torchvision's weight names, dilated so that a node covers few pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """CMNet: few-shot segmentation by message flow and partial optimal transport (Liu et al., arXiv 2108.08518)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -9,55 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fewshot.episode import Episode
-from fewshot.model.backbone import BackboneName, Features, StemName, build_backbone
-from fewshot.model.decoder import ASPPDecoder, Decoded, DecoderName, FEMDecoder
-from fewshot.model.matching import MatchingConfig, TransportName
-from fewshot.model.message_flow import FlowKind, MessageFlow, MessageFlowConfig
+from fewshot.model.backbone import Features, build_backbone
+from fewshot.model.config import CMNetConfig
+from fewshot.model.decoder import ASPPDecoder, Decoded, FEMDecoder
+from fewshot.model.matching import Match, OptimalTransportMatching
+from fewshot.model.message_flow import MessageFlow
 from fewshot.model.nodes import NodeMasks, find_nodes
-from fewshot.model.position import PositionName, build_position
+from fewshot.model.position import build_position
 from fewshot.model.prediction import Prediction
 from fewshot.model.prior import compute_prior
 from fewshot.model.prototype import pool_prototype
 from fewshot.model.refinement import HISTORY_CHANNELS, MaskRefinement
 
-
-@dataclass(frozen=True)
-class CMNetConfig:
-    """Every choice that makes a network; each row of the paper's ablations is one field away from the next.
-
-    Attributes:
-        backbone: Frozen feature extractor.
-        stem: First layers of a ResNet; the small backbone has its own.
-        width: Channels of the reduced features and of the decoder.
-        position: Positional encoding of the nodes.
-        message_flow: The flows in order; empty switches the module off.
-        flow: How messages pass.
-        prior: Whether the decoder sees the prior mask.
-        prior_premask: Mask the support's features before the last stage too, as PFENet does.
-        transport: Whether the decoder sees a transport map, from a balanced (`full`) or a partial plan.
-        matching: The transport problem.
-        decoder: `aspp` (light) or `fem` (PFENet's, four scales).
-        dilations: Of the ASPP's branches.
-        dropout: Chance of a channel to be dropped on the way into the decoder and before ASPP's last layer.
-        refinement_passes: Further decoding passes in eval mode; 0 switches refinement off.
-        refinement_probability: Chance of one further pass in training.
-    """
-
-    backbone: BackboneName = "resnet50"
-    stem: StemName = "plain"
-    width: int = 256
-    position: PositionName = "mlp"
-    message_flow: tuple[FlowKind, ...] = ("inner", "cross")
-    flow: MessageFlowConfig = MessageFlowConfig()
-    prior: bool = True
-    prior_premask: bool = True
-    transport: TransportName = "partial"
-    matching: MatchingConfig = MatchingConfig()
-    decoder: DecoderName = "aspp"
-    dilations: tuple[int, ...] = (6, 12, 18)
-    dropout: float = 0.5
-    refinement_passes: int = 0
-    refinement_probability: float = 0.3
+_Sides = tuple[Tensor, Tensor]
 
 
 class CMNet(nn.Module):
@@ -75,6 +39,9 @@ class CMNet(nn.Module):
         self.reduction = nn.Sequential(nn.Conv2d(self.backbone.mid_channels, config.width, 1, bias=False), nn.ReLU())
         self.position = build_position(config.position, config.width)
         self.message_flow = MessageFlow(config.width, config.message_flow, config.flow)
+        self.matching = None
+        if config.transport != "none":
+            self.matching = OptimalTransportMatching(config.transport, config.matching)
         # Not before flow or transport: channels dropped on one side only would spoil the comparison.
         self.dropout = nn.Dropout2d(config.dropout)
         self.refinement = MaskRefinement(
@@ -126,27 +93,25 @@ class CMNet(nn.Module):
         Returns:
             Logits at the query's size, and the maps behind them.
         """
-        query, supports = (features.to(self.reduction[0].weight.dtype) for features in (query, supports))
-        shot, grid, support_grid = support_masks.shape[1], _grid(query.mid), _grid(supports.mid)
-        masks = find_nodes(support_masks, query_valid, support_valid, grid, support_grid)
-        reduced = self.reduction(query.mid), self.reduction(supports.mid).unflatten(0, (-1, shot))
-        query_map, support_maps = self.message_flow(*map(self.position, reduced), masks)
+        dtype = next(self.reduction.parameters()).dtype
+        query, supports = query.to(dtype), supports.to(dtype)
+        masks = find_nodes(support_masks, query_valid, support_valid, _grid(query.mid), _grid(supports.mid))
+        reduced = self.reduction(query.mid), self.reduction(supports.mid).unflatten(0, support_masks.shape[:2])
+        enriched = self.message_flow(self.position(reduced[0]), self.position(reduced[1]), masks)
         prior = self._compute_prior(query, supports, masks) if self.config.prior else None
-        prototype = pool_prototype(support_maps, masks.foreground)
-        maps = [one for one in (prior,) if one is not None]
-        decoded = self.refinement(
-            self.dropout(query_map) * masks.query_valid.unsqueeze(1),
-            self.dropout(prototype[..., None, None])[..., 0, 0],
-            torch.stack(maps, dim=1) if maps else query_map[:, :0],
-        )
+        match = self._match(query, supports, reduced, enriched, masks)
+        prototype = pool_prototype(enriched[1], masks.foreground)
+        passes = self._decode(enriched[0], prototype, [prior, None if match is None else match.map], masks)
+        auxiliary = _auxiliary(passes) if self.training else ()
         size = size or (support_masks.shape[-2], support_masks.shape[-1])
-        auxiliary = _auxiliary(decoded) if self.training else ()
         return Prediction(
-            logits=_upsample(decoded[-1].logits, size),
+            logits=_upsample(passes[-1].logits, size),
             auxiliary=tuple(_upsample(logits, size) for logits, _ in auxiliary),
             auxiliary_weights=tuple(weight for _, weight in auxiliary),
             prior_map=prior,
-            support_grid=support_grid,
+            transport_map=None if match is None else match.map,
+            plan=None if match is None else match.plan,
+            support_grid=_grid(supports.mid),
         )
 
     def _compute_prior(self, query: Features, supports: Features, masks: NodeMasks) -> Tensor:
@@ -156,6 +121,32 @@ class CMNet(nn.Module):
             with torch.no_grad():
                 high = self.backbone.deepen(supports.mid * masks.foreground.flatten(0, 1).unsqueeze(1))
         return compute_prior(query.high, high.unflatten(0, masks.foreground.shape[:2]), masks)
+
+    def _match(
+        self, query: Features, supports: Features, reduced: _Sides, enriched: _Sides, masks: NodeMasks
+    ) -> Match | None:
+        """Solve the transport problems on the features that the configuration names."""
+        if self.matching is None:
+            return None
+        shape = masks.foreground.shape[:2]
+        compared = {
+            "post": enriched,
+            "reduced": reduced,
+            "mid": (query.mid, supports.mid.unflatten(0, shape)),
+            "high": (query.high, supports.high.unflatten(0, shape)),
+        }
+        return self.matching(*compared[self.config.matching.features], masks)
+
+    def _decode(
+        self, query: Tensor, prototype: Tensor, maps: Sequence[Tensor | None], masks: NodeMasks
+    ) -> tuple[Decoded, ...]:
+        """Run the decoder's passes on what is there; padding is shown as zeros, as a convolution's own border is."""
+        present = [one for one in maps if one is not None]
+        return self.refinement(
+            self.dropout(query) * masks.query_valid.unsqueeze(1),
+            self.dropout(prototype[..., None, None])[..., 0, 0],
+            torch.stack(present, dim=1) if present else query[:, :0],
+        )
 
 
 def _grid(features: Tensor) -> tuple[int, int]:

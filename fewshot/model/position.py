@@ -54,11 +54,7 @@ class SinePosition(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        if channels % 4:
-            raise ValueError(
-                f"`width` must be a multiple of 4 for the sine encoding. Found {channels}. Choose another width, or "
-                f"`position='mlp'`."
-            )
+        self.frequencies: Tensor
         self.register_buffer("frequencies", math.pi * 2 ** torch.linspace(0, 6, channels // 4), persistent=False)
         self.gain = nn.Parameter(torch.tensor(_SMALL))
 

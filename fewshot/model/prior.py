@@ -30,8 +30,8 @@ def compute_prior(
     References:
         Tian et al. (2020), Prior Guided Feature Enrichment Network for Few-Shot Segmentation, section 3.2.
     """
-    masked = supports * masks.foreground.unsqueeze(2)
-    query_nodes = functional.normalize(query.flatten(-2), dim=1, eps=_EPSILON)
+    masked = supports.float() * masks.foreground.unsqueeze(2)
+    query_nodes = functional.normalize(query.float().flatten(-2), dim=1, eps=_EPSILON)
     maps = []
     # One support at a time: the similarities of 60 x 60 nodes are 52 MB per pair.
     for shot in masked.unbind(1):
