@@ -1,0 +1,100 @@
+"""A trained network in one file: weights, configuration and what else prediction needs, with no code inside."""
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from fewshot.data.storage import load_tensors, save_tensors
+from fewshot.model.cmnet import CMNet
+from fewshot.model.config import CMNetConfig
+from fewshot.model.matching import MatchingConfig
+from fewshot.model.message_flow import MessageFlowConfig
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and the circumstances of its training.
+
+    Attributes:
+        model: In eval mode, on the CPU.
+        image_size: Side of the square, in pixels, that images were fitted into.
+        versions: Of Python and PyTorch when the file was written.
+    """
+
+    model: CMNet
+    image_size: int
+    versions: Mapping[str, str]
+
+
+def save_checkpoint(model: CMNet, path: Path, *, image_size: int) -> None:
+    """Write a network to a safetensors file; its configuration goes into the header.
+
+    An interruption leaves what was there before: the file is written beside its place and then moved there.
+    A training loop calls it as `save_checkpoint(model, folder / "cmnet.safetensors", image_size=64)`.
+
+    Args:
+        model: The network, backbone included.
+        path: Where to write; missing folders are made.
+        image_size: Side of the square, in pixels, that images are fitted into.
+
+    Raises:
+        ValueError: Some weight is NaN or infinite, or `image_size` is not positive.
+    """
+    if image_size < 1:
+        raise ValueError(f"`image_size` must be positive. Found {image_size}. Pass the side of the training images.")
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f"Weights must be finite numbers to be worth keeping. Found others in `{name}`. Go back to the last "
+                f"good checkpoint and train on with a smaller step."
+            )
+    header = {
+        "format": FORMAT,
+        "config": dataclasses.asdict(model.config),
+        "image_size": image_size,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+    save_tensors(path, weights, notes={"cmnet": json.dumps(header)})
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote; nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DamagedFileError: The file is cut short or altered.
+        ValueError: It is no checkpoint of this network, or was written by a later version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`path` must name a checkpoint. Found nothing at {path}. Train one first, for instance by `make demo`."
+        )
+    weights = load_tensors(path)
+    with safe_open(path, framework="pt") as file:
+        header = json.loads((file.metadata() or {}).get("cmnet", "{}"))
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"`path` must be a checkpoint of format {FORMAT}. Found format {header.get('format')} in {path}. Use a "
+            f"file that `save_checkpoint` of this version wrote."
+        )
+    model = CMNet(_read_config(header["config"]))
+    model.load_state_dict(weights)
+    return Checkpoint(model.eval(), header["image_size"], header["versions"])
+
+
+def _read_config(fields: Mapping[str, Any]) -> CMNetConfig:
+    """Rebuild the configuration from JSON, which knows neither tuples nor dataclasses."""
+    rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    rebuilt["flow"] = MessageFlowConfig(**fields["flow"])
+    rebuilt["matching"] = MatchingConfig(**fields["matching"])
+    return CMNetConfig(**rebuilt)
