@@ -94,7 +94,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _read_config(fields: Mapping[str, Any]) -> CMNetConfig:
     """Rebuild the configuration from JSON, which knows neither tuples nor dataclasses."""
-    rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    rebuilt: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
     rebuilt["flow"] = MessageFlowConfig(**fields["flow"])
     rebuilt["matching"] = MatchingConfig(**fields["matching"])
     return CMNetConfig(**rebuilt)
