@@ -33,7 +33,8 @@ class EpisodeSpec:
 class EpisodeSampler:
     """Draws episodes: a class uniformly, then a query that shows it, then `shot` other images that show it.
 
-    Episode `index` of a sampler depends on the seed and on `index` only, not on what was drawn before.
+    Episode `index` of a sampler depends on the seed and on `index` only, not on what was drawn before. A sampler of
+    more shots draws the same classes and queries and the same first supports.
     """
 
     def __init__(
@@ -81,7 +82,8 @@ class EpisodeSampler:
         """Draw episode number `index`, from 0."""
         rng = np.random.default_rng((self.seed, index))
         class_id = self.class_ids[rng.integers(len(self.class_ids))]
-        query, *supports = rng.choice(self.images_of[class_id], self.shot + 1, replace=False).tolist()
+        # A permutation, cut: with more shots, the query and the first supports stay the same.
+        query, *supports = rng.permutation(self.images_of[class_id])[: self.shot + 1].tolist()
         return EpisodeSpec(class_id, query, tuple(supports))
 
     def draw_many(self, start: int, count: int) -> tuple[EpisodeSpec, ...]:
