@@ -1,0 +1,264 @@
+"""Partial transport as balanced transport with one dummy node on each side: the only file that knows dummies.
+
+Moving exactly M between weights a and b is balanced transport between Ã = (a, Σb − M) and B̃ = (b, Σa − M) when the cost is
+bordered by zeros and the pair of the two dummies is forbidden: what a source does not send goes to the dummy target, at no
+price. Were the corner merely dear, mass t would leak into it and M + t would be moved. A dummy of weight 0 takes no part, so
+balanced problems and partial ones that move everything are the same case. (Caffarelli and McCann 2010; Chapel, Alaya and
+Gasso 2020; the corner: CMNet, equation 3.)
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from partialot.kernels import reference
+from partialot.problem import Problem, slack
+
+
+class AugmentedProblem(NamedTuple):
+    """A balanced problem whose last row and column are the dummy nodes, written out in full."""
+
+    cost: Float[Tensor, "*batch n+1 m+1"]
+    a: Float[Tensor, "*batch n+1"]
+    b: Float[Tensor, "*batch m+1"]
+
+
+def augment(
+    cost: Float[Tensor, "*batch n m"],
+    a: Float[Tensor, "*#batch n"] | None = None,
+    b: Float[Tensor, "*#batch m"] | None = None,
+    mass: float | Float[Tensor, "*#batch"] | None = None,
+) -> AugmentedProblem:
+    """Write the dummy-node problem out, for reading, teaching and tests; `solve` never builds it.
+
+    Args:
+        cost: Price of each pair; `inf` = forbidden.
+        a: Mass at each source node; default uniform, total 1.
+        b: Mass at each target node; likewise.
+        mass: Total to move, in the units of `a` and `b`; None = balanced.
+
+    Returns:
+        Cost, `a` and `b` with the dummy nodes last; the corner of the cost is `inf`.
+
+    Raises:
+        InfeasibleProblemError: As in `solve`; other malformed inputs raise ValueError or TypeError.
+
+    Example:
+        >>> import torch
+        >>> augment(torch.ones(1, 2), torch.tensor([1.0]), torch.tensor([0.5, 0.5]), mass=0.25).b
+        tensor([0.5000, 0.5000, 0.7500])
+    """
+    problem = Problem.from_inputs(cost, a, b, mass=mass)
+    dummy_a, dummy_b = (weight.to(problem.a.dtype) for weight in dummy_weights(problem))
+    bordered = torch.nn.functional.pad(problem.cost(), (0, 1, 0, 1))
+    corner = torch.zeros_like(bordered, dtype=torch.bool)
+    corner[..., -1, -1] = True
+    return AugmentedProblem(
+        bordered.masked_fill(corner, torch.inf).to(problem.dtype),
+        torch.cat((problem.a, dummy_a.unsqueeze(-1)), dim=-1).to(problem.dtype),
+        torch.cat((problem.b, dummy_b.unsqueeze(-1)), dim=-1).to(problem.dtype),
+    )
+
+
+def dummy_weights(problem: Problem) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """Give the weights Σb − M of the dummy source and Σa − M of the dummy target, in float64, rounding taken for 0."""
+    total_a, total_b = problem.a.double().sum(-1), problem.b.double().sum(-1)
+    if problem.mass is None:
+        return torch.zeros_like(total_b), torch.zeros_like(total_a)
+    mass, tolerance = problem.mass.double(), slack(problem)
+    left_b, left_a = total_b - mass, total_a - mass
+    return (
+        torch.where(left_b > tolerance * total_b, left_b, 0.0),
+        torch.where(left_a > tolerance * total_a, left_a, 0.0),
+    )
+
+
+@dataclass(frozen=True)
+class BorderedProblem:
+    """A flat batch of balanced problems of total 1 whose cost has a border of zeros with a forbidden corner.
+
+    This is all that solvers and gradients see. Vectors over nodes carry the border's entry last. Derivatives flow from here
+    back to the user's inputs by plain automatic differentiation.
+
+    Attributes:
+        cost: Real prices less `shift`, in units of the regularisation where there is one.
+        a: Source weights over `total`, float64.
+        b: Target weights over `total`, float64.
+        mass: What the real block has to carry, over `total`, float64.
+        total: Σa + Σb − M in the user's units, 1 where that is 0, float64.
+        scale: What one unit of `cost` and of potentials is in the user's units, float64.
+        shift: The smallest price, taken off first: exact, since the mass is fixed, and it saves digits. Constant.
+        forbidden: Which pairs are forbidden; None where none is.
+    """
+
+    cost: Float[Tensor, "batch n m"]
+    a: Float[Tensor, "batch n+1"]
+    b: Float[Tensor, "batch m+1"]
+    mass: Float[Tensor, " batch"]
+    total: Float[Tensor, " batch"]
+    scale: Float[Tensor, " batch"]
+    shift: Float[Tensor, " batch"]
+    forbidden: Tensor | None
+
+    def density(self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]) -> "BorderedMatrix":
+        """Give the plan at these potentials relative to the product of the weights."""
+        block = reference.density(self.cost, f[:, :-1], g[:, :-1])
+        ceiling = torch.finfo(self.cost.dtype).max ** 0.25
+        return BorderedMatrix(
+            block,
+            (f[:, :-1] + g[:, -1:]).exp().clamp(max=ceiling),
+            (f[:, -1:] + g[:, :-1]).exp().clamp(max=ceiling),
+        )
+
+    def to_user_units(
+        self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]
+    ) -> tuple[Float[Tensor, "batch n+1"], Float[Tensor, "batch m+1"]]:
+        """Give potentials of the bordered problem in units of the cost; the shift goes to the real sources."""
+        scale, shift = (x.to(f.dtype).unsqueeze(-1) for x in (self.scale.detach(), self.shift))
+        f, g = f * scale, g * scale
+        return torch.cat((f[:, :-1] + shift, f[:, -1:]), dim=-1), torch.cat((g[:, :-1], g[:, -1:] - shift), dim=-1)
+
+    def from_user_units(
+        self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]
+    ) -> tuple[Float[Tensor, "batch n+1"], Float[Tensor, "batch m+1"]]:
+        """Undo `to_user_units`, for this problem's own scale and shift."""
+        scale, shift = (x.to(f.dtype).unsqueeze(-1) for x in (self.scale.detach(), self.shift))
+        f, g = torch.cat((f[:, :-1] - shift, f[:, -1:]), dim=-1), torch.cat((g[:, :-1], g[:, -1:] + shift), dim=-1)
+        return f / scale, g / scale
+
+    def surplus(
+        self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"], plan: Float[Tensor, "batch n m"]
+    ) -> Float[Tensor, " batch"]:
+        """Give how far the whole plan's mass, border included, is above the total, over the total; 0 for a coupling."""
+        a, b = self.a.to(f.dtype), self.b.to(f.dtype)
+        border = (a[:, :-1] * b[:, -1:] * (f[:, :-1] + g[:, -1:]).exp()).sum(-1)
+        border = border + (a[:, -1:] * b[:, :-1] * (f[:, -1:] + g[:, :-1]).exp()).sum(-1)
+        return plan.sum((-2, -1)) / self.total.to(f.dtype) + border - (self.a.sum(-1) > 0).to(f.dtype)
+
+    def linear_value(self, problem: Problem, plan: Float[Tensor, "batch n m"]) -> Float[Tensor, " batch"]:
+        """Give ⟨cost, plan⟩ in the user's units; a forbidden pair, whose plan is 0, adds nothing."""
+        cost = problem.cost().reshape(plan.shape)
+        return (plan * (cost if self.forbidden is None else cost.masked_fill(self.forbidden, 0.0))).sum((-2, -1))
+
+    def plan(self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]) -> Float[Tensor, "batch n m"]:
+        """Give the real block of the plan at these potentials, in the user's units of mass."""
+        working = self.cost.dtype
+        # Mass 0 has potentials of the smallest number there is; its plan is none.
+        moved = self.total * (self.mass.detach() > 0)
+        rows = (self.a[:, :-1] * moved.unsqueeze(-1)).to(working)
+        columns = self.b[:, :-1].to(working)
+        relative = reference.density(self.cost, f[:, :-1], g[:, :-1])
+        return relative * rows.unsqueeze(-1) * columns.unsqueeze(-2)
+
+
+@dataclass(frozen=True)
+class Duals:
+    """Potentials as the user sees them, in units of the cost, and the derivatives they are.
+
+    Attributes:
+        f: Potentials of the sources.
+        g: Potentials of the targets.
+        of_a: ∂value/∂a, f + g_d.
+        of_b: ∂value/∂b, g + f_d.
+        of_mass: ∂value/∂mass, −(f_d + g_d); 0 where mass is no input.
+        mass_price: The same, or the value per unit of mass where mass is no input.
+    """
+
+    f: Float[Tensor, "batch n"]
+    g: Float[Tensor, "batch m"]
+    of_a: Float[Tensor, "batch n"]
+    of_b: Float[Tensor, "batch m"]
+    of_mass: Float[Tensor, " batch"]
+    mass_price: Float[Tensor, " batch"]
+
+
+def restrict_potentials(
+    problem: Problem, bordered: BorderedProblem, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]
+) -> Duals:
+    """Take the dummies out of the potentials, and with them the constant that could be added to f and taken from g.
+
+    Partial problems leave no other freedom: the dummy target's potential is set to 0. Balanced ones are centred, so that both
+    sides have the same weighted mean; then each sums to half the value.
+    """
+    scale, shift = (x.to(f.dtype).unsqueeze(-1) for x in (bordered.scale, bordered.shift))
+    of_a, of_b = (f[:, :-1] + g[:, -1:]) * scale, (g[:, :-1] + f[:, -1:]) * scale
+    price = shift - (f[:, -1:] + g[:, -1:]) * scale
+    if problem.mass is not None:
+        return Duals(of_a, of_b + price, of_a, of_b, price.squeeze(-1), price.squeeze(-1))
+    mean_a = (bordered.a.to(f.dtype)[:, :-1] * of_a).sum(-1, keepdim=True)
+    mean_b = (bordered.b.to(f.dtype)[:, :-1] * of_b).sum(-1, keepdim=True)
+    unit = mean_a + mean_b + price
+    of_a, of_b = of_a - mean_a + unit / 2, of_b - mean_b + unit / 2
+    return Duals(of_a, of_b, of_a, of_b, torch.zeros_like(unit.squeeze(-1)), unit.squeeze(-1))
+
+
+@dataclass(frozen=True)
+class BorderedMatrix:
+    """A matrix kept as its real block, its last column and its last row; the corner is 0."""
+
+    block: Float[Tensor, "batch n m"]
+    column: Float[Tensor, "batch n"]
+    row: Float[Tensor, "batch m"]
+
+    def times(self, x: Float[Tensor, "batch m+1"]) -> Float[Tensor, "batch n+1"]:
+        """Multiply with a vector."""
+        # As a row vector times the transpose: `bmm` with one column is 5 times slower on the CPU (torch 2.13).
+        inner = torch.bmm(x[:, None, :-1], self.block.mT).squeeze(1) + self.column * x[:, -1:]
+        return torch.cat((inner, (self.row * x[:, :-1]).sum(-1, keepdim=True)), dim=-1)
+
+    def transposed_times(self, y: Float[Tensor, "batch n+1"]) -> Float[Tensor, "batch m+1"]:
+        """Multiply the transpose with a vector."""
+        inner = torch.bmm(y[:, None, :-1], self.block).squeeze(1) + self.row * y[:, -1:]
+        return torch.cat((inner, (self.column * y[:, :-1]).sum(-1, keepdim=True)), dim=-1)
+
+    def squared(self) -> "BorderedMatrix":
+        """Square every entry."""
+        return BorderedMatrix(self.block.square(), self.column.square(), self.row.square())
+
+
+def add_dummy_nodes(problem: Problem) -> BorderedProblem:
+    """Turn a problem into its balanced form of total 1, differentiably."""
+    dummy_a, dummy_b = dummy_weights(problem)
+    a = torch.cat((problem.a.double(), dummy_a.unsqueeze(-1)), dim=-1)
+    b = torch.cat((problem.b.double(), dummy_b.unsqueeze(-1)), dim=-1)
+    total_a, total_b = a.sum(-1, keepdim=True), b.sum(-1, keepdim=True)
+    total = (total_a + total_b) / 2
+    nothing = total <= 0
+    safe = torch.where(nothing, 1.0, total)
+    # Each side by its own sum: totals that agree but for rounding become equal.
+    a, b = a / torch.where(nothing, 1.0, total_a), b / torch.where(nothing, 1.0, total_b)
+    mass = a[..., :-1].sum(-1)
+    if problem.mass is not None:
+        # A side without a dummy sends all it has: its own sum agrees with its weights to the last digit, `mass` need not.
+        part = torch.where(dummy_a == 0, b[..., :-1].sum(-1), problem.mass.double() / safe.squeeze(-1))
+        mass = torch.where(dummy_b == 0, mass, part)
+    scale = torch.ones_like(mass) if problem.reg is None else problem.reg.double()
+    count, (n, m) = problem.batch_shape.numel(), problem.size
+    cost, shift, forbidden = _normalise(problem.cost().reshape(count, n, m), scale.reshape(count))
+    return BorderedProblem(
+        cost=cost,
+        a=a.reshape(count, n + 1),
+        b=b.reshape(count, m + 1),
+        mass=mass.reshape(count),
+        total=safe.reshape(count),
+        scale=scale.reshape(count),
+        shift=shift,
+        forbidden=forbidden,
+    )
+
+
+def _normalise(cost: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Shift and scale the prices; infinities leave the arithmetic before it can turn them into NaN."""
+    if not cost.numel():
+        return cost, torch.zeros_like(scale), None
+    infinite = cost.detach() == torch.inf
+    forbidden = infinite if bool(infinite.any()) else None
+    lowest = cost.detach().amin((-2, -1))
+    shift = torch.where(lowest.isfinite(), lowest, 0.0)
+    if forbidden is not None:
+        cost = cost.masked_fill(forbidden, 0.0)
+    scaled = (cost - shift[:, None, None]) / scale[:, None, None].to(cost.dtype)
+    return (scaled if forbidden is None else scaled.masked_fill(forbidden, torch.inf)), shift.double(), forbidden

@@ -1,0 +1,152 @@
+"""What a gradient mode is, and what they share: the derivatives of the value.
+
+At the optimum the value V is a maximum over potentials, so its derivatives are those of the dual objective at fixed potentials
+(Danskin): ∂V/∂C = P, ∂V/∂a = f + g_d, ∂V/∂b = g + f_d, ∂V/∂M = −(f_d + g_d), ∂V/∂reg = KL. All hold for the exact linear
+programme too, as subgradients.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from partialot.augmentation import BorderedProblem, restrict_potentials
+from partialot.errors import NotDifferentiableError
+from partialot.problem import Problem
+from partialot.solvers import Solver, SolverResult
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A flat batch of plans and values in the user's units, with whatever graph the gradient mode gives them.
+
+    Attributes:
+        plan: What moves from source i to target j.
+        value: The objective.
+        f: Potentials of the sources in units of the cost, in the gauge where the dummy target's is 0.
+        g: Potentials of the targets.
+        mass_price: ∂value/∂mass.
+    """
+
+    plan: Float[Tensor, "batch n m"]
+    value: Float[Tensor, " batch"]
+    f: Float[Tensor, "batch n"]
+    g: Float[Tensor, "batch m"]
+    mass_price: Float[Tensor, " batch"]
+
+
+class Gradient(ABC):
+    """Gives a solver's result the graph through which derivatives flow."""
+
+    @abstractmethod
+    def attach(
+        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: object
+    ) -> Answer:
+        """Connect the result to the inputs.
+
+        Args:
+            problem: The inputs, as the user's tensors reach them.
+            bordered: The same as a bordered balanced problem.
+            solver: What found the result.
+            result: Potentials without a graph.
+            init: What the solver started from.
+        """
+
+
+def answer_from_potentials(
+    problem: Problem, bordered: BorderedProblem, f: Tensor, g: Tensor, plan: Tensor, *, entropic: bool
+) -> Answer:
+    """Put the value together from potentials and plan, its derivatives those of the envelope theorem.
+
+    The number is the dual objective. It errs by the square of the constraint violation only, and by Euler's theorem it is the
+    sum of each derivative times its input, which keeps the digits that dummies of great potential would eat.
+
+    Args:
+        problem: The inputs.
+        bordered: The same in the solver's units.
+        f: Potentials in the solver's units; their graph, if any, becomes the second derivative of the value.
+        g: Likewise.
+        plan: The plan in the user's units; its graph likewise.
+        entropic: Whether the value contains the entropy.
+    """
+    duals = restrict_potentials(problem, bordered, f, g)
+    count = f.shape[0]
+    a, b = problem.a.reshape(count, -1), problem.b.reshape(count, -1)
+    moved = torch.zeros_like(duals.mass_price) if problem.mass is None else problem.mass.reshape(count)
+    whole = (a * duals.of_a).sum(-1) + (b * duals.of_b).sum(-1) + moved * duals.of_mass
+    linear = bordered.linear_value(problem, plan)
+    if entropic:
+        scale = bordered.scale.to(f.dtype)
+        # Vanishes at the optimum; before it, the number is still the dual objective.
+        number = whole - scale * bordered.total.to(f.dtype) * bordered.surplus(f, g, plan)
+        of_reg = (whole - linear) / scale
+    else:
+        number, of_reg = linear, None
+    value = attach_derivatives(problem, number.detach(), plan, (duals.of_a, duals.of_b, duals.of_mass, of_reg))
+    return Answer(plan, value, duals.f, duals.g, duals.mass_price)
+
+
+def attach_derivatives(
+    problem: Problem, number: Tensor, plan: Tensor, slopes: tuple[Tensor, Tensor, Tensor, Tensor | None]
+) -> Float[Tensor, " batch"]:
+    """Give a number the derivatives it is known to have; their own graphs are its second derivatives."""
+    count = number.shape[0]
+    of_a, of_b, of_mass, of_reg = slopes
+    pairs = [(problem.cost().reshape(plan.shape), plan)]
+    pairs += [(problem.a.reshape(count, -1), of_a), (problem.b.reshape(count, -1), of_b)]
+    if problem.mass is not None:
+        pairs.append((problem.mass.reshape(count), of_mass))
+    if problem.reg is not None and of_reg is not None:
+        pairs.append((problem.reg.reshape(count), of_reg))
+    inputs, derivatives = zip(*pairs, strict=True)
+    return _KnownDerivatives.apply(number, len(inputs), *inputs, *derivatives)
+
+
+class _KnownDerivatives(torch.autograd.Function):
+    """A number whose derivative with respect to each input is given."""
+
+    @staticmethod
+    def forward(ctx: Any, number: Tensor, count: int, *tensors: Tensor) -> Tensor:
+        ctx.count = count
+        ctx.save_for_backward(*tensors[count:])
+        return number.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (upstream,) = gradients
+        needed = ctx.needs_input_grad[2 : 2 + ctx.count]
+        flowing = (
+            upstream.reshape(-1, *(1,) * (slope.ndim - 1)) * slope if need else None
+            for slope, need in zip(ctx.saved_tensors, needed, strict=True)
+        )
+        return (None, None, *flowing, *(None,) * ctx.count)
+
+
+class _Refusal(torch.autograd.Function):
+    """Passes a tensor on whose derivative does not exist in the chosen mode, and says so to whoever asks for it."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, *inputs: Tensor) -> Tensor:
+        """Copy; the inputs make the result require a gradient when they do."""
+        ctx.set_materialize_grads(False)
+        return tensor.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, ...]:
+        """Say what is differentiable instead, unless nothing was asked: autograd visits every node it could have needed."""
+        if gradients[0] is None:
+            return (None,) * len(ctx.needs_input_grad)
+        raise NotDifferentiableError(
+            "Only `value` has derivatives, and first ones only, when `gradient=Envelope()` or `reg=None`. Found a derivative "
+            "asked of the plan, of the potentials or of what depends on them. Pass `reg` and `gradient=Implicit()`."
+        )
+
+
+def refuse(tensor: Tensor, problem: Problem) -> Tensor:
+    """Give back `tensor` so that differentiating it with respect to the problem's inputs raises."""
+    inputs = [problem.cost(), problem.a, problem.b]
+    inputs += [x for x in (problem.mass, problem.reg) if x is not None]
+    return _Refusal.apply(tensor, *inputs)

@@ -1,0 +1,33 @@
+"""Derivatives of the iterations themselves."""
+
+from dataclasses import dataclass
+
+from partialot.augmentation import BorderedProblem
+from partialot.gradients.base import Answer, Gradient, answer_from_potentials
+from partialot.problem import Problem
+from partialot.solvers import Sinkhorn, Solver, SolverResult
+
+
+@dataclass(frozen=True)
+class Unrolled(Gradient):
+    """Automatic differentiation through every sweep: the derivative of the computed plan, converged or not.
+
+    Memory grows with the sweeps by potentials only, n + m numbers each; matrices are recomputed in the backward pass. Slower
+    than `Implicit` by the number of sweeps; use it to check, or where a fixed small number of sweeps is the model.
+    """
+
+    def attach(
+        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: object
+    ) -> Answer:
+        """Repeat the sweeps with a graph; see `Gradient.attach`.
+
+        Raises:
+            ValueError: The solver has no sweeps to unroll.
+        """
+        if not isinstance(solver, Sinkhorn):
+            raise ValueError(
+                f"`gradient=Unrolled()` needs a solver that iterates. Found {type(solver).__name__}. "
+                "Pass `reg`, or `gradient=Implicit()` for the dual derivatives of the exact value."
+            )
+        f, g = solver.unroll(bordered, init, result.n_iter)
+        return answer_from_potentials(problem, bordered, f, g, bordered.plan(f, g), entropic=True)

@@ -1,0 +1,6 @@
+"""Transport as a layer and as a loss."""
+
+from partialot.nn.loss import TransportLoss
+from partialot.nn.matching import TransportMatching
+
+__all__ = ["TransportLoss", "TransportMatching"]

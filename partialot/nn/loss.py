@@ -1,0 +1,66 @@
+"""The price of transport as a loss."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from partialot.geometry.costs import CostFunction
+from partialot.gradients import Implicit
+from partialot.nn.matching import TransportMatching
+from partialot.solvers import Solver
+
+
+class TransportLoss(nn.Module):
+    """What it costs to carry one set of features to another, `Solution.value`, differentiable in all inputs.
+
+    Args:
+        cost: As in `TransportMatching`.
+        reg: Entropic regularisation in units of the cost; None = the exact linear programme.
+        mass: Total to move; None = balanced. A call may override it.
+        solver: See `partialot.solve`.
+        reduction: "mean" or "sum" over the batch, or "none".
+
+    Raises:
+        ValueError: No cost or reduction has that name.
+    """
+
+    def __init__(
+        self,
+        *,
+        cost: str | CostFunction = "sqeuclidean",
+        reg: float | None = 0.05,
+        mass: float | None = None,
+        solver: Solver | None = None,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+    ) -> None:
+        super().__init__()
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(
+                f"`reduction` must be 'mean', 'sum' or 'none'. Found {reduction!r}. Pass 'none' for one value a problem."
+            )
+        self.matching = TransportMatching(cost=cost, reg=reg, solver=solver, gradient=Implicit())
+        self.mass, self.reduction = mass, reduction
+
+    def forward(
+        self,
+        x: Float[Tensor, "*batch n d"],
+        y: Float[Tensor, "*batch m d"],
+        a: Float[Tensor, "*#batch n"] | None = None,
+        b: Float[Tensor, "*#batch m"] | None = None,
+        *,
+        mass: float | Float[Tensor, "*#batch"] | None = None,
+    ) -> Float[Tensor, "*reduced"]:
+        """Give the price of carrying x to y.
+
+        Args:
+            x: Source features.
+            y: Target features.
+            a: Source weights, 0 for padding; default uniform, total 1.
+            b: Target weights, likewise.
+            mass: Overrides the layer's.
+        """
+        value = self.matching(x, y, a, b, mass=self.mass if mass is None else mass).value
+        if self.reduction == "none":
+            return value
+        return value.mean() if self.reduction == "mean" else value.sum()

@@ -1,0 +1,81 @@
+"""Transport between two sets of features as a layer."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from partialot.geometry.costs import COSTS, CostFunction
+from partialot.gradients import Gradient, Implicit
+from partialot.solution import Solution
+from partialot.solvers import Solver
+from partialot.transport import solve
+
+
+class TransportMatching(nn.Module):
+    """Matches two sets of features by transport; no parameters.
+
+    Args:
+        cost: "cosine" (1 − cos, in [0, 2]), "sqeuclidean", "euclidean", "dot", or a function from (*batch, n, d) and
+            (*batch, m, d) to prices (*batch, n, m).
+        reg: Entropic regularisation in units of the cost; None = the exact linear programme, whose plan has no derivative.
+        solver: See `partialot.solve`.
+        gradient: See `partialot.solve`.
+
+    Raises:
+        ValueError: No cost has that name.
+    """
+
+    def __init__(
+        self,
+        *,
+        cost: str | CostFunction = "cosine",
+        reg: float | None = 0.1,
+        solver: Solver | None = None,
+        gradient: Gradient | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(cost, str) and cost not in COSTS:
+            raise ValueError(
+                f"`cost` must name a known cost or be a function. Found {cost!r}. "
+                f"Pass one of {', '.join(COSTS)}, or a function of two feature tensors."
+            )
+        self.cost, self.reg, self.solver = cost, reg, solver
+        self.gradient = Implicit() if gradient is None else gradient
+
+    def forward(
+        self,
+        x: Float[Tensor, "*batch n d"],
+        y: Float[Tensor, "*batch m d"],
+        a: Float[Tensor, "*#batch n"] | None = None,
+        b: Float[Tensor, "*#batch m"] | None = None,
+        *,
+        mass: float | Float[Tensor, "*#batch"] | None = None,
+    ) -> Solution:
+        """Match x with y.
+
+        Under autocast, or with float16 and bfloat16 features, prices and transport are computed in float32.
+
+        Args:
+            x: Source features.
+            y: Target features.
+            a: Source weights, 0 for padding; default uniform, total 1.
+            b: Target weights, likewise.
+            mass: Total to move; None = balanced.
+        """
+        function = COSTS[self.cost] if isinstance(self.cost, str) else self.cost
+        with torch.autocast(x.device.type, enabled=False):
+            x, y = _at_least_single(x), _at_least_single(y)
+            weights = [None if w is None else w.to(x.dtype) for w in (a, b)]
+            amount = mass.to(x.dtype) if isinstance(mass, Tensor) else mass
+            return solve(
+                function(x, y), *weights, mass=amount, reg=self.reg, solver=self.solver, gradient=self.gradient
+            )
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        name = self.cost if isinstance(self.cost, str) else getattr(self.cost, "__name__", repr(self.cost))
+        return f"cost={name}, reg={self.reg}, solver={self.solver}, gradient={self.gradient}"
+
+
+def _at_least_single(features: Tensor) -> Tensor:
+    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features

@@ -1,0 +1,59 @@
+"""What a solver is: an immutable object with one method."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import IntEnum
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from partialot.augmentation import BorderedProblem
+
+
+class Status(IntEnum):
+    """How a solve ended, problem by problem; `Solution.status` holds these numbers."""
+
+    CONVERGED = 0
+    """The constraint violation is at most the tolerance."""
+    ITERATION_LIMIT = 1
+    """`max_iter` was reached first: raise it, or `reg`, or `tol`."""
+    PRECISION_FLOOR = 2
+    """The violation stopped falling at the rounding error of the dtype: solve in float64, or raise `reg` or `tol`."""
+
+
+@dataclass(frozen=True)
+class SolverResult:
+    """What a solver found for a flat batch, without any graph.
+
+    Attributes:
+        f: Potentials of the sources in the unit of `BorderedProblem.cost`, the border's last.
+        g: Potentials of the targets, likewise.
+        plan: The real block, over the total; None where the potentials define it.
+        n_iter: Iterations spent on each problem.
+        error: Constraint violation of the plan, relative to the mass.
+        status: One `Status` for each problem.
+    """
+
+    f: Float[Tensor, "batch n+1"]
+    g: Float[Tensor, "batch m+1"]
+    plan: Float[Tensor, "batch n m"] | None
+    n_iter: Int[Tensor, " batch"]
+    error: Float[Tensor, " batch"]
+    status: Int[Tensor, " batch"]
+
+
+class Solver(ABC):
+    """Finds potentials, and with them the plan, of a bordered balanced problem."""
+
+    @abstractmethod
+    def run(
+        self,
+        problem: BorderedProblem,
+        init: tuple[Float[Tensor, "batch n+1"], Float[Tensor, "batch m+1"]] | None,
+    ) -> SolverResult:
+        """Solve, recording no graph.
+
+        Args:
+            problem: A flat batch.
+            init: Potentials to start from, in the unit of the problem's cost; None = from scratch.
+        """

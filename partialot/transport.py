@@ -1,0 +1,135 @@
+"""`solve`: the whole pipeline, stage by stage."""
+
+import warnings
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from partialot.augmentation import BorderedProblem, add_dummy_nodes
+from partialot.errors import ConvergenceWarning
+from partialot.geometry import Geometry
+from partialot.gradients import Answer, Gradient, Implicit
+from partialot.problem import Problem
+from partialot.solution import Solution
+from partialot.solvers import ExactLP, Sinkhorn, Solver, SolverResult, Status
+
+
+def solve(
+    cost: Float[Tensor, "*batch n m"] | Geometry,
+    a: Float[Tensor, "*#batch n"] | None = None,
+    b: Float[Tensor, "*#batch m"] | None = None,
+    *,
+    mass: float | Float[Tensor, "*#batch"] | None = None,
+    reg: float | Float[Tensor, "*#batch"] | None = None,
+    solver: Solver | None = None,
+    gradient: Gradient = Implicit(),  # noqa: B008 - frozen
+    init: Solution | None = None,
+) -> Solution:
+    r"""Find a cheapest plan that moves `mass` from `a` to `b`.
+
+    Without `reg`: minimises :math:`\langle C, P\rangle` over :math:`P \ge 0` with :math:`P 1 \le a`,
+    :math:`P^\top 1 \le b` and :math:`1^\top P 1 = M`; with `mass=None` both inequalities are equalities (balanced transport).
+    With `reg`: adds reg · KL(P̃ ‖ Ã⊗B̃/T) over the problem with one dummy node on each side that takes up what is not moved
+    (see `augment`). Leading dimensions of all inputs broadcast and are independent problems.
+
+    Args:
+        cost: Price of moving one unit of mass from source i to target j; any sign, any unit; `inf` forbids the pair.
+        a: Mass at each source node, at least 0, any total. A node of weight 0 takes no part. Default: uniform, total 1.
+        b: Mass at each target node, likewise.
+        mass: Total to move, in the units of `a` and `b` (not a fraction), from 0 to the smaller total; sums may differ by
+            some ulps. None moves everything and needs equal totals.
+        reg: Entropic regularisation in units of the cost; None solves the linear programme exactly.
+        solver: How to solve; None takes `Sinkhorn()` with `reg` and `ExactLP()` without.
+        gradient: How derivatives of plan and value reach the inputs.
+        init: A solution to start from, of a problem of the same shape: fewer iterations, the same answer.
+
+    Returns:
+        The plan with its value, potentials and state of convergence; `certificate()` bounds its distance from the exact optimum.
+
+    Raises:
+        InfeasibleProblemError: More mass is asked for than there is or than allowed pairs can carry, or totals differ.
+        ValueError: Shapes, signs or settings do not fit.
+        TypeError: An input is no floating-point tensor, or of another dtype or device than the cost.
+
+    Example:
+        >>> import torch, partialot
+        >>> cost = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+        >>> weights = torch.tensor([0.5, 0.5])
+        >>> round(partialot.solve(cost, weights, weights, mass=0.6).mass.item(), 6)
+        0.6
+
+    References:
+        Caffarelli and McCann (2010), Free boundaries in optimal transport and Monge-Ampère obstacle problems.
+        Chapel, Alaya and Gasso (2020), Partial optimal transport with applications on positive-unlabeled learning.
+        Cuturi (2013), Sinkhorn distances: lightspeed computation of optimal transport.
+    """
+    problem = Problem.from_inputs(cost, a, b, mass=mass, reg=reg)
+    solver = _choose(solver, problem)
+    bordered = add_dummy_nodes(problem)
+    start = _starting_potentials(init, problem, bordered)
+    result = solver.run(bordered, start)
+    answer = gradient.attach(problem, bordered, solver, result, start)
+    _warn_unless_converged(result)
+    return _shape(problem, bordered, result, answer)
+
+
+def _choose(solver: Solver | None, problem: Problem) -> Solver:
+    if solver is None:
+        return ExactLP() if problem.reg is None else Sinkhorn()
+    if isinstance(solver, ExactLP) != (problem.reg is None):
+        found = "no `reg`" if problem.reg is None else "a `reg`"
+        raise ValueError(
+            f"`Sinkhorn` solves problems with `reg`, `ExactLP` those without. Found {type(solver).__name__} and {found}. "
+            "Pass or leave out `reg`, or leave out `solver`."
+        )
+    return solver
+
+
+def _starting_potentials(
+    init: Solution | None, problem: Problem, bordered: BorderedProblem
+) -> tuple[Tensor, Tensor] | None:
+    if init is None:
+        return None
+    f, g = (side.detach() for side in init.duals)
+    expected = ((*problem.batch_shape, problem.size[0] + 1), (*problem.batch_shape, problem.size[1] + 1))
+    if (f.shape, g.shape) != expected:
+        raise ValueError(
+            f"`init` must solve a problem of the same shape. Found one of batch {tuple(f.shape[:-1])} and size "
+            f"{(f.shape[-1] - 1, g.shape[-1] - 1)} for batch {tuple(problem.batch_shape)} and size {problem.size}. "
+            "Pass a solution of this batch, or leave `init` out."
+        )
+    return bordered.from_user_units(f.flatten(0, -2) if f.ndim > 1 else f[None], g.flatten(0, -2) if g.ndim > 1 else g[None])
+
+
+def _warn_unless_converged(result: SolverResult) -> None:
+    late = result.status != Status.CONVERGED
+    if bool(late.any()):
+        floor = int((result.status == Status.PRECISION_FLOOR).sum())
+        remedy = "Solve in float64, or raise `tol` or `reg`." if floor else "Raise `max_iter`, `tol` or `reg`."
+        warnings.warn(
+            f"The constraint violation should fall to `tol`. It stopped at {float(result.error[late].max()):.3g} of the mass in "
+            f"the worst of {int(late.sum())} of {late.numel()} problems, {floor} of them at the rounding error. {remedy}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+def _shape(problem: Problem, bordered: BorderedProblem, result: SolverResult, answer: Answer) -> Solution:
+    """Give everything its batch shape and the user's dtype back."""
+    batch, dtype = problem.batch_shape, problem.dtype
+
+    def restore(flat: Tensor) -> Tensor:
+        return flat.reshape(*batch, *flat.shape[1:]).to(dtype)
+
+    return Solution(
+        problem=problem,
+        plan=restore(answer.plan),
+        value=restore(answer.value),
+        potentials=(restore(answer.f), restore(answer.g)),
+        mass_price=restore(answer.mass_price),
+        n_iter=result.n_iter.reshape(batch),
+        marginal_error=restore(result.error),
+        status=result.status.reshape(batch),
+        duals=tuple(side.reshape(*batch, -1) for side in bordered.to_user_units(result.f, result.g)),
+    )
