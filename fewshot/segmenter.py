@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -78,7 +77,7 @@ class Segmenter:
         self.device = device
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, *, device: torch.device | str = "cpu") -> Self:
+    def from_checkpoint(cls, path: str | Path, *, device: torch.device | str = "cpu") -> "Segmenter":
         """Read a network that `fewshot.checkpoint.save_checkpoint` wrote, as the demo does."""
         checkpoint = load_checkpoint(Path(path))
         return cls(checkpoint.model, image_size=checkpoint.image_size, device=device)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -181,16 +183,20 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file holds something else than named tensors.
+        ValueError: The file is damaged, would run code, or holds something else than named tensors.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"`path` must name a file of weights. Found nothing at {path}. Download the weights first, or correct "
             f"the path."
         )
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"`path` must be a complete file of weights that runs no code. Found something else in {path} "
+            f"({str(error).splitlines()[0] if str(error) else 'empty'}). Fetch it again, or save its tensors anew."
+        ) from error
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(
             f"`path` must hold a state dict, that is tensors by name. Found {type(weights).__name__} in {path}. "

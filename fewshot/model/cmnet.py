@@ -1,7 +1,6 @@
 """CMNet: few-shot segmentation by message flow and partial optimal transport (Liu et al., arXiv 2108.08518)."""
 
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -48,7 +47,7 @@ class CMNet(nn.Module):
             _build_decoder(config), passes=config.refinement_passes, probability=config.refinement_probability
         )
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "CMNet":
         """Set the training mode of everything but the backbone."""
         super().train(mode)
         self.backbone.eval()

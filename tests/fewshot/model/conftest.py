@@ -1,0 +1,48 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from fewshot.episode import Episode
+from fewshot.model.config import CMNetConfig
+from fewshot.model.nodes import NodeMasks
+
+
+@pytest.fixture
+def make_config() -> Callable[..., CMNetConfig]:
+    """A small network without transport; any field by name."""
+
+    def make(**fields: object) -> CMNetConfig:
+        small = {"backbone": "small", "width": 16, "dilations": (1, 2), "transport": "none", "dropout": 0.0}
+        return CMNetConfig(**{**small, **fields})  # pyright: ignore[reportArgumentType]
+
+    return make
+
+
+@pytest.fixture
+def make_episode() -> Callable[..., Episode]:
+    """Random images with a square object in each support."""
+
+    def make(*, batch: int = 2, shot: int = 1, side: int = 32, query: tuple[int, int] = (32, 32)) -> Episode:
+        masks = torch.zeros(batch, shot, side, side, dtype=torch.long)
+        masks[..., side // 4 : side // 2, side // 4 : side // 2] = 1
+        return Episode(
+            support_images=torch.randn(batch, shot, 3, side, side),
+            support_masks=masks,
+            query_image=torch.randn(batch, 3, *query),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_masks() -> Callable[..., NodeMasks]:
+    """Nodes that are all valid, the object in the upper left quarter of each support."""
+
+    def make(*, batch: int = 2, shot: int = 1, grid: tuple[int, int] = (4, 5)) -> NodeMasks:
+        foreground = torch.zeros(batch, shot, *grid)
+        foreground[..., : grid[0] // 2, : grid[1] // 2] = 1.0
+        valid = torch.ones(batch, shot, *grid, dtype=torch.bool)
+        return NodeMasks(query_valid=valid[:, 0], support_valid=valid, foreground=foreground)
+
+    return make
