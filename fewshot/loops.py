@@ -2,8 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import lightning
 import torch
@@ -16,6 +16,19 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 class NonFiniteLossError(ArithmeticError):
     """A loss or gradient became NaN or infinite."""
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """What a stage is trained on: batches in order, their number known."""
+
+    def __len__(self) -> int:
+        """Count the batches."""
+        ...
+
+    def __iter__(self) -> Iterator[object]:
+        """Go through the batches."""
+        ...
 
 
 class NamedProgressBar(TQDMProgressBar):
@@ -38,13 +51,12 @@ class NamedProgressBar(TQDMProgressBar):
         self.train_progress_bar.set_description(self.description)
 
 
-def run_stage(stage: lightning.LightningModule, batches: Collection[Any], *, seed: int, description: str) -> None:
+def run_stage(stage: lightning.LightningModule, batches: Batches, *, seed: int, description: str) -> None:
     """Train a stage on every batch once, on the CPU, keeping nothing on disk: its caller does.
 
     Args:
         stage: What is trained, in place.
-        batches: A sized iterable of batches. It is no `DataLoader`, since the data lie in memory and a worker process
-            would only copy them.
+        batches: The batches. No `DataLoader`: the data lie in memory, and a worker process would only copy them.
         seed: Decides whatever is random in the stage, such as dropout; the generator outside is left as it was.
         description: Name of the progress bar.
     """
