@@ -1,5 +1,6 @@
 """Matching by optimal transport between the nodes of support and query: the paper's central module."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.model.nodes import NodeMasks, confident_foreground, scale_to_unit
+from partialot import ConvergenceWarning, Implicit, Sinkhorn
+from partialot.nn import TransportMatching
 
 TransportName = Literal["none", "full", "partial"]
 
@@ -24,7 +27,7 @@ class MatchingConfig:
             paper's words), or the object only (each node as much as the object covers of it).
         reg: Entropic regularisation in units of the cost 1 - cos, which lies in [0, 2].
         max_iter: Sinkhorn iterations at most.
-        tol: Marginal error, relative to the mass moved, at which iterating stops.
+        tol: Marginal error, relative to the mass moved, at which iterating stops; also that of the gradient's system.
         mass_ratio: Mass moved as a multiple of the object's size in the support (partial transport only).
         features: What is compared: features after the message flow (`post`) or before it (`reduced`), or the frozen
             backbone's (`mid`, `high`).
@@ -93,13 +96,14 @@ class OptimalTransportMatching(nn.Module):
     """
 
     def __init__(self, transport: Literal["full", "partial"], config: MatchingConfig) -> None:
-        from partialot import Sinkhorn
-        from partialot.nn import TransportMatching
-
         super().__init__()
         self.transport, self.config = transport, config
         self.solve = TransportMatching(
-            cost="cosine", reg=config.reg, solver=Sinkhorn(max_iter=config.max_iter, tol=config.tol)
+            cost="cosine",
+            reg=config.reg,
+            solver=Sinkhorn(max_iter=config.max_iter, tol=config.tol),
+            # Derivatives of a plan that is only as exact as this need be no exacter.
+            gradient=Implicit(tol=config.tol),
         )
 
     def forward(
@@ -112,10 +116,12 @@ class OptimalTransportMatching(nn.Module):
         if self.config.detach:
             query, supports = query.detach(), supports.detach()
         annotation, a, b, mass = self._pose(masks)
-        # Half precision would spoil the exponents of the solver.
-        with torch.autocast(query.device.type, enabled=False):
-            nodes = query.float().flatten(-2).mT.unsqueeze(1).expand(-1, supports.shape[1], -1, -1)
-            plan = self.solve(supports.float().flatten(-2).mT, nodes, a, b, mass=mass).plan
+        suppliers = supports.float().flatten(-2).mT
+        demanders = query.float().flatten(-2).mT.unsqueeze(1).expand(-1, suppliers.shape[1], -1, -1)
+        with warnings.catch_warnings():
+            # Stopping after `max_iter` is the method here, not a failure.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            plan = self.solve(suppliers, demanders, a, b, mass=mass).plan
         received = (annotation.unsqueeze(-1) * plan).sum(-2) / b.clamp(min=1)
         maps = received.unflatten(-1, query.shape[-2:])
         if self.config.scale_map == "minmax":
