@@ -58,7 +58,7 @@ def assert_marginals_describe_plan(solution: partialot.Solution, problem: NamedP
         (solution.marginal_a, solution.slack_a, problem.a),
         (solution.marginal_b, solution.slack_b, problem.b),
     ):
-        assert (slack >= 0).all()
+        assert (slack >= -10 * allowed).all()
         assert_close(marginal + slack, weights, rtol=1e-12, atol=10 * allowed)
 
 
@@ -96,7 +96,7 @@ def assert_solves(solution: partialot.Solution, problem: NamedProblem, *, rtol: 
 
 
 def assert_certified(solution: partialot.Solution, problem: NamedProblem, optimum: float) -> None:
-    """The certificate brackets the linear programme: primal ≥ optimum ≥ dual, gap = primal − dual ≥ 0, plan feasible."""
+    """The certificate brackets the linear programme: primal ≥ optimum ≥ dual, gap = primal − dual, plan feasible."""
     certificate = solution.certificate()
     assert_rounded(certificate.plan, problem)
     noise = HIGHS_TOLERANCE * problem.moved * problem.scale
