@@ -8,7 +8,7 @@ Gasso 2020; the corner: CMNet, equation 3.)
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import torch
 from jaxtyping import Float
@@ -21,11 +21,12 @@ from partialot.problem import Problem, slack
 class AugmentedProblem(NamedTuple):
     """A balanced problem whose last row and column are the dummy nodes, written out in full."""
 
-    cost: Float[Tensor, "*batch n+1 m+1"]
-    a: Float[Tensor, "*batch n+1"]
-    b: Float[Tensor, "*batch m+1"]
+    cost: Float[Tensor, "*batch sources targets"]
+    a: Float[Tensor, "*batch sources"]
+    b: Float[Tensor, "*batch targets"]
 
 
+@no_type_check  # `Problem` checks the inputs.
 def augment(
     cost: Float[Tensor, "*batch n m"],
     a: Float[Tensor, "*#batch n"] | None = None,
@@ -80,7 +81,7 @@ def dummy_weights(problem: Problem) -> tuple[Float[Tensor, "*batch"], Float[Tens
 class BorderedProblem:
     """A flat batch of balanced problems of total 1 whose cost has a border of zeros with a forbidden corner.
 
-    This is all that solvers and gradients see. Vectors over nodes carry the border's entry last. Derivatives flow from here
+    This is all that solvers and gradients see. Vectors over nodes carry the border's entry last: `sources` is n + 1, `targets` m + 1. Derivatives flow from here
     back to the user's inputs by plain automatic differentiation.
 
     Attributes:
@@ -95,15 +96,15 @@ class BorderedProblem:
     """
 
     cost: Float[Tensor, "batch n m"]
-    a: Float[Tensor, "batch n+1"]
-    b: Float[Tensor, "batch m+1"]
+    a: Float[Tensor, "batch sources"]
+    b: Float[Tensor, "batch targets"]
     mass: Float[Tensor, " batch"]
     total: Float[Tensor, " batch"]
     scale: Float[Tensor, " batch"]
     shift: Float[Tensor, " batch"]
     forbidden: Tensor | None
 
-    def density(self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]) -> "BorderedMatrix":
+    def density(self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]) -> "BorderedMatrix":
         """Give the plan at these potentials relative to the product of the weights."""
         block = reference.density(self.cost, f[:, :-1], g[:, :-1])
         ceiling = torch.finfo(self.cost.dtype).max ** 0.25
@@ -114,23 +115,23 @@ class BorderedProblem:
         )
 
     def to_user_units(
-        self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]
-    ) -> tuple[Float[Tensor, "batch n+1"], Float[Tensor, "batch m+1"]]:
+        self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]
+    ) -> tuple[Float[Tensor, "batch sources"], Float[Tensor, "batch targets"]]:
         """Give potentials of the bordered problem in units of the cost; the shift goes to the real sources."""
         scale, shift = (x.to(f.dtype).unsqueeze(-1) for x in (self.scale.detach(), self.shift))
         f, g = f * scale, g * scale
         return torch.cat((f[:, :-1] + shift, f[:, -1:]), dim=-1), torch.cat((g[:, :-1], g[:, -1:] - shift), dim=-1)
 
     def from_user_units(
-        self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]
-    ) -> tuple[Float[Tensor, "batch n+1"], Float[Tensor, "batch m+1"]]:
+        self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]
+    ) -> tuple[Float[Tensor, "batch sources"], Float[Tensor, "batch targets"]]:
         """Undo `to_user_units`, for this problem's own scale and shift."""
         scale, shift = (x.to(f.dtype).unsqueeze(-1) for x in (self.scale.detach(), self.shift))
         f, g = torch.cat((f[:, :-1] - shift, f[:, -1:]), dim=-1), torch.cat((g[:, :-1], g[:, -1:] + shift), dim=-1)
         return f / scale, g / scale
 
     def surplus(
-        self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"], plan: Float[Tensor, "batch n m"]
+        self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"], plan: Float[Tensor, "batch n m"]
     ) -> Float[Tensor, " batch"]:
         """Give how far the whole plan's mass, border included, is above the total, over the total; 0 for a coupling."""
         a, b = self.a.to(f.dtype), self.b.to(f.dtype)
@@ -143,7 +144,7 @@ class BorderedProblem:
         cost = problem.cost().reshape(plan.shape)
         return (plan * (cost if self.forbidden is None else cost.masked_fill(self.forbidden, 0.0))).sum((-2, -1))
 
-    def plan(self, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]) -> Float[Tensor, "batch n m"]:
+    def plan(self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]) -> Float[Tensor, "batch n m"]:
         """Give the real block of the plan at these potentials, in the user's units of mass."""
         working = self.cost.dtype
         # Mass 0 has potentials of the smallest number there is; its plan is none.
@@ -176,7 +177,7 @@ class Duals:
 
 
 def restrict_potentials(
-    problem: Problem, bordered: BorderedProblem, f: Float[Tensor, "batch n+1"], g: Float[Tensor, "batch m+1"]
+    problem: Problem, bordered: BorderedProblem, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]
 ) -> Duals:
     """Take the dummies out of the potentials, and with them the constant that could be added to f and taken from g.
 
@@ -203,13 +204,13 @@ class BorderedMatrix:
     column: Float[Tensor, "batch n"]
     row: Float[Tensor, "batch m"]
 
-    def times(self, x: Float[Tensor, "batch m+1"]) -> Float[Tensor, "batch n+1"]:
+    def times(self, x: Float[Tensor, "batch targets"]) -> Float[Tensor, "batch sources"]:
         """Multiply with a vector."""
         # As a row vector times the transpose: `bmm` with one column is 5 times slower on the CPU (torch 2.13).
         inner = torch.bmm(x[:, None, :-1], self.block.mT).squeeze(1) + self.column * x[:, -1:]
         return torch.cat((inner, (self.row * x[:, :-1]).sum(-1, keepdim=True)), dim=-1)
 
-    def transposed_times(self, y: Float[Tensor, "batch n+1"]) -> Float[Tensor, "batch m+1"]:
+    def transposed_times(self, y: Float[Tensor, "batch sources"]) -> Float[Tensor, "batch targets"]:
         """Multiply the transpose with a vector."""
         inner = torch.bmm(y[:, None, :-1], self.block).squeeze(1) + self.row * y[:, -1:]
         return torch.cat((inner, (self.column * y[:, :-1]).sum(-1, keepdim=True)), dim=-1)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,6 +36,7 @@ class Problem:
     dtype: torch.dtype
 
     @classmethod
+    @no_type_check  # Whatever comes is checked here, with a remedy in the message.
     def from_inputs(
         cls,
         cost: Tensor | Geometry,
@@ -125,7 +127,7 @@ def _default_weights(geometry: Geometry, size: int, empty: bool) -> Tensor:
     return weights if working == geometry.dtype else weights.to(geometry.dtype)
 
 
-def _scalar(name: str, value: float | Tensor | None, geometry: Geometry) -> Tensor | None:
+def _scalar(name: str, value: object, geometry: Geometry) -> Tensor | None:
     if value is None:
         return None
     if isinstance(value, Tensor):

@@ -38,7 +38,7 @@ class Solution:
     n_iter: Int[Tensor, "*batch"]
     marginal_error: Float[Tensor, "*batch"]
     status: Int[Tensor, "*batch"]
-    duals: tuple[Float[Tensor, "*batch n+1"], Float[Tensor, "*batch m+1"]]
+    duals: tuple[Float[Tensor, "*batch sources"], Float[Tensor, "*batch targets"]]
     """Potentials of the dummy-node problem in units of the cost, dummies last: what `init` starts from."""
 
     @property

@@ -1,6 +1,7 @@
 """`solve`: the whole pipeline, stage by stage."""
 
 import warnings
+from typing import no_type_check
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from partialot.solution import Solution
 from partialot.solvers import ExactLP, Sinkhorn, Solver, SolverResult, Status
 
 
+@no_type_check  # `Problem` checks the inputs and says what to do; a run-time type checker would speak first.
 def solve(
     cost: Float[Tensor, "*batch n m"] | Geometry,
     a: Float[Tensor, "*#batch n"] | None = None,
@@ -120,7 +122,7 @@ def _shape(problem: Problem, bordered: BorderedProblem, result: SolverResult, an
     batch, dtype = problem.batch_shape, problem.dtype
 
     def restore(flat: Tensor) -> Tensor:
-        return flat.reshape(*batch, *flat.shape[1:]).to(dtype)
+        return flat.reshape((*batch, *flat.shape[1:])).to(dtype)
 
     return Solution(
         problem=problem,

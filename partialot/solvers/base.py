@@ -34,8 +34,8 @@ class SolverResult:
         status: One `Status` for each problem.
     """
 
-    f: Float[Tensor, "batch n+1"]
-    g: Float[Tensor, "batch m+1"]
+    f: Float[Tensor, "batch sources"]
+    g: Float[Tensor, "batch targets"]
     plan: Float[Tensor, "batch n m"] | None
     n_iter: Int[Tensor, " batch"]
     error: Float[Tensor, " batch"]
@@ -49,7 +49,7 @@ class Solver(ABC):
     def run(
         self,
         problem: BorderedProblem,
-        init: tuple[Float[Tensor, "batch n+1"], Float[Tensor, "batch m+1"]] | None,
+        init: tuple[Float[Tensor, "batch sources"], Float[Tensor, "batch targets"]] | None,
     ) -> SolverResult:
         """Solve, recording no graph.
 

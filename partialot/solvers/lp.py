@@ -90,7 +90,7 @@ def _solve_one(
 ) -> tuple[Array, Array, Array, bool]:
     n, m = problem.cost.shape
     plan, f, g = np.zeros((n, m)), np.zeros(n + 1), np.zeros(m + 1)
-    rows, columns = np.flatnonzero(problem.a[:-1] > 0), np.flatnonzero(problem.b[:-1] > 0)
+    rows, columns = (np.flatnonzero(side[:-1] > 0) for side in (problem.a, problem.b))
     allowed = np.isfinite(problem.cost)
     if problem.mass <= 0 or not allowed[np.ix_(rows, columns)].any():
         # The first unit moved would take the cheapest pair: the one-sided price of mass at 0.
@@ -106,7 +106,7 @@ def _solve_one(
     inner_start = None if start is None else (start[0][np.append(rows, n)], start[1][np.append(columns, m)])
     inner_plan, sources, targets, price, limited = _simplex(inner, inner_start, max_iter, index)
     plan[np.ix_(rows, columns)] = inner_plan
-    balanced = problem.a[-1] <= 0 and problem.b[-1] <= 0
+    balanced = bool(problem.a[-1] <= 0 and problem.b[-1] <= 0)
     sources_all = _extend(problem.cost[:, columns] - price - targets, sources, rows, balanced)
     targets_all = _extend(problem.cost[rows].T - price - sources, targets, columns, balanced)
     # The gauge in which the dummy target's potential is 0: f is then the derivative with respect to a.
@@ -127,7 +127,7 @@ def _simplex(
     cost = np.where(allowed, (problem.cost - low) / unit, forbidden)
     # No node can send or take more than the whole mass: capping keeps small masses beside large weights exact.
     a, b = np.minimum(problem.a[:-1], problem.mass), np.minimum(problem.b[:-1], problem.mass)
-    spare_a, spare_b = _spare(a, problem.mass, problem.b[-1] > 0), _spare(b, problem.mass, problem.a[-1] > 0)
+    spare_a, spare_b = _spare(a, problem.mass, problem.b[-1]), _spare(b, problem.mass, problem.a[-1])
     copies = min(_DUMMY_COPIES, 1 + max(n, m) // 20)
     extra_a, extra_b = copies * (spare_b > 0), copies * (spare_a > 0)
     bordered = np.pad(cost, ((0, extra_a), (0, extra_b)))
@@ -164,10 +164,10 @@ def _simplex(
     return plan, sources * unit, targets * unit, price * unit + low, limited
 
 
-def _spare(weights: Array, mass: float, dummy: bool) -> float:
+def _spare(weights: Array, mass: float, dummy: float) -> float:
     """Give what a side keeps, its dummy's weight after capping; 0 where there was no dummy or only rounding is left."""
     spare = weights.sum() - mass
-    return float(spare) if dummy and spare > 8 * np.finfo(float).eps * weights.sum() else 0.0
+    return float(spare) if dummy > 0 and spare > 8 * np.finfo(float).eps * weights.sum() else 0.0
 
 
 def _warm_start(start: tuple[Array, Array], affine: tuple[float, float], copies: tuple[int, int]) -> tuple[Array, Array]:
@@ -189,7 +189,7 @@ def _derivatives(
     return u[:n] + v_dummy, v[:m] + u_dummy, -float(u_dummy + v_dummy)
 
 
-def _uncap(derivative: Array, capped: Array, price: float) -> float:
+def _uncap(derivative: Array, capped: NDArray[np.bool_], price: float) -> float:
     """Move what the cap P_i ≤ M charges to the price of mass, which it merely repeats."""
     charge = min(0.0, derivative[capped].min(initial=0.0))
     derivative[capped] = 0.0
@@ -228,5 +228,5 @@ def _array(side: Tensor) -> Array:
     return side.detach().cpu().double().numpy()
 
 
-def _nothing(cost: Array, a: Array, b: Array) -> tuple[Array, Array, Array, Array]:
+def _nothing(cost: Array, a: Array, b: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
     return cost, a, b, np.zeros(0, dtype=bool)

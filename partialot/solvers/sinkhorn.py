@@ -133,7 +133,7 @@ class _Loop:
         self.stalled = torch.where(error < 0.9 * self.best, 0, self.stalled + 1)
         self.best = torch.minimum(self.best, error)
         converged = error <= self.tol
-        floored = ~converged & (self.stalled >= 20) & (error <= 64 * self.floor)
+        floored = ~converged & (self.stalled >= 50) & (error <= 16 * self.floor)
         finished = converged | floored | last
         fresh = finished & self.running
         where = self.index[fresh]
