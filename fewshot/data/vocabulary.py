@@ -16,7 +16,7 @@ BASE_MATERIALS = 27
 UNSEEN_MATERIALS = 9
 """Further materials; every novel class has at least one of them."""
 MATERIALS = BASE_MATERIALS + UNSEEN_MATERIALS
-MAX_DRAWS = 100_000
+MAX_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
