@@ -81,7 +81,7 @@ class AttentionalPropagation(nn.Module):
         edges = keys[:, None, :] if window is None else keys[:, None, :] & window
         connected = edges.any(-1, keepdim=True)
         # A softmax over nothing is NaN; such rows attend to everything and are dropped by `connected`.
-        attend = (edges | ~connected)[:, None].expand(-1, self.heads, nodes.shape[1], -1)
+        attend = (edges | ~connected)[:, None]
         query, key, value = (
             projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projected in (self.query(nodes), self.key(sources), self.value(sources))

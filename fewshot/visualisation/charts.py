@@ -18,7 +18,7 @@ def draw_loss(losses: Mapping[str, Sequence[float]], *, window: int = 25) -> Fig
     Raises:
         ValueError: A run has no steps.
     """
-    figure = new_figure(6, 3.5)
+    figure = new_figure(6.0, 3.5)
     axes = figure.subplots()
     for name, values in losses.items():
         if not values:
