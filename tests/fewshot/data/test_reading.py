@@ -38,9 +38,10 @@ def test_a_photograph_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_other_colour_models_become_three_channels(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
     Image.fromarray(draw_pixels(8, 8)).convert(mode).save(path)
-    expected = Image.open(path).convert("RGB")
+    with Image.open(path) as stored:
+        expected = np.array(stored.convert("RGB"))
     assert read_image(path).shape == (3, 8, 8)
-    assert np.array_equal(read_image(path).permute(1, 2, 0).numpy(), np.array(expected))
+    assert np.array_equal(read_image(path).permute(1, 2, 0).numpy(), expected)
 
 
 def test_transparent_pixels_show_the_colour_stored_under_them(tmp_path: Path) -> None:
@@ -69,7 +70,8 @@ def test_a_palette_mask_keeps_its_numbers(tmp_path: Path) -> None:
     mask = Image.frombytes("P", (2, 2), bytes([0, 3, 15, 255]))
     mask.putpalette([(7 * value) % 256 for value in range(768)])
     mask.save(tmp_path / "mask.png")
-    assert Image.open(tmp_path / "mask.png").mode == "P"
+    with Image.open(tmp_path / "mask.png") as stored:
+        assert stored.mode == "P"
     assert read_labels(tmp_path / "mask.png").tolist() == [[0, 3], [15, 255]]
 
 
