@@ -88,14 +88,11 @@ def round_plan(plan: Tensor, a: Tensor, b: Tensor, mass: Tensor, allowed: Tensor
 
 def _keep(sent: Tensor, weights: Tensor, mass: Tensor) -> Tensor:
     """Choose how much each node sends: near what it does, at most its weight, exactly `mass` in all."""
-    spare = (weights - sent).clamp(min=0)
-    wanted = (weights.sum(-1) - mass).clamp(min=0)
-    spare = spare * _ratio(wanted, spare.sum(-1)).clamp(max=1.0).unsqueeze(-1)
-    room = weights - spare
-    missing = (wanted - spare.sum(-1)).clamp(min=0)
-    kept = room * (1 - _ratio(missing, room.sum(-1)).clamp(max=1.0)).unsqueeze(-1)
-    # The subtraction of a great weight from itself may have eaten a small mass.
-    return torch.minimum(kept * _ratio(mass, kept.sum(-1)).unsqueeze(-1), weights)
+    kept = torch.minimum(sent, weights)
+    kept = kept * _ratio(mass, kept.sum(-1)).clamp(max=1.0).unsqueeze(-1)
+    room = weights - kept
+    missing = (mass - kept.sum(-1)).clamp(min=0)
+    return torch.minimum(kept + room * _ratio(missing, room.sum(-1)).unsqueeze(-1), weights)
 
 
 def _ratio(top: Tensor, bottom: Tensor) -> Tensor:

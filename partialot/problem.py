@@ -64,7 +64,6 @@ class Problem:
             InfeasibleProblemError: More mass is asked for than there is, or totals differ, or allowed pairs cannot carry it.
         """
         geometry = cost if isinstance(cost, Geometry) else _dense(cost)
-        _check_type("cost", geometry.dtype)
         n, m = geometry.size
         empty = n * m == 0
         a = _default_weights(geometry, n, empty) if a is None else a
@@ -112,6 +111,7 @@ def _dense(cost: object) -> DenseCost:
         raise TypeError(
             f"`cost` must be a torch.Tensor or a Geometry. Found {type(cost).__name__}. Convert it with torch.as_tensor."
         )
+    _check_type("cost", cost.dtype)
     if cost.ndim < 2:
         raise ValueError(
             f"`cost` must have the shape (*batch, n, m). Found {tuple(cost.shape)}. "
@@ -200,7 +200,7 @@ def _check_values(problem: Problem) -> None:
             wrong = (cost.isnan() | (cost == -torch.inf)).flatten(-2).any(-1)
             raise ValueError(
                 "`cost` must hold numbers or +inf (a forbidden pair). "
-                f"Found NaN or -inf{_where(wrong)}. Replace them before solving."
+                f"Found {float(lowest)}{_where(wrong)}. Replace such entries before solving."
             )
         forbids = bool(highest == torch.inf)
     else:
@@ -236,7 +236,7 @@ def _check_mass(problem: Problem, forbids: bool) -> None:
         wrong = (total_a - total_b).abs() > tolerance * torch.maximum(total_a, total_b)
         if bool(wrong.any()):
             raise InfeasibleProblemError(
-                "Balanced transport needs `a` and `b` of equal totals. Found "
+                "`a` and `b` must have equal totals in balanced transport. Found "
                 f"{float(total_a[wrong][0]):.9g} and {float(total_b[wrong][0]):.9g}{_where(wrong)}. "
                 "Pass `mass` to move only a part, or rescale one of them."
             )

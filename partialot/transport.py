@@ -120,6 +120,7 @@ def _warn_unless_converged(result: SolverResult) -> None:
 def _shape(problem: Problem, bordered: BorderedProblem, result: SolverResult, answer: Answer) -> Solution:
     """Give everything its batch shape and the user's dtype back."""
     batch, dtype = problem.batch_shape, problem.dtype
+    f, g = bordered.to_user_units(result.f, result.g)
 
     def restore(flat: Tensor) -> Tensor:
         return flat.reshape((*batch, *flat.shape[1:])).to(dtype)
@@ -131,7 +132,6 @@ def _shape(problem: Problem, bordered: BorderedProblem, result: SolverResult, an
         potentials=(restore(answer.f), restore(answer.g)),
         mass_price=restore(answer.mass_price),
         n_iter=result.n_iter.reshape(batch),
-        marginal_error=restore(result.error),
         status=result.status.reshape(batch),
-        duals=tuple(side.reshape(*batch, -1) for side in bordered.to_user_units(result.f, result.g)),
+        duals=(f.reshape((*batch, *f.shape[1:])), g.reshape((*batch, *g.shape[1:]))),
     )

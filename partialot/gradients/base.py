@@ -74,7 +74,7 @@ def answer_from_potentials(
     """
     duals = restrict_potentials(problem, bordered, f, g)
     count = f.shape[0]
-    a, b = problem.a.reshape(count, -1), problem.b.reshape(count, -1)
+    a, b = problem.a.reshape(count, plan.shape[1]), problem.b.reshape(count, plan.shape[2])
     moved = torch.zeros_like(duals.mass_price) if problem.mass is None else problem.mass.reshape(count)
     whole = (a * duals.of_a).sum(-1) + (b * duals.of_b).sum(-1) + moved * duals.of_mass
     linear = bordered.linear_value(problem, plan)
@@ -96,7 +96,7 @@ def attach_derivatives(
     count = number.shape[0]
     of_a, of_b, of_mass, of_reg = slopes
     pairs = [(problem.cost().reshape(plan.shape), plan)]
-    pairs += [(problem.a.reshape(count, -1), of_a), (problem.b.reshape(count, -1), of_b)]
+    pairs += [(problem.a.reshape(of_a.shape), of_a), (problem.b.reshape(of_b.shape), of_b)]
     if problem.mass is not None:
         pairs.append((problem.mass.reshape(count), of_mass))
     if problem.reg is not None and of_reg is not None:

@@ -7,6 +7,7 @@ first, and every answer is held against its own dual solution before it leaves.
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import ot
@@ -23,6 +24,12 @@ Array = NDArray[np.float64]
 _ROUNDING = 1e-9
 """Largest gap between primal and dual, in units of the cost range times the mass, that counts as rounding."""
 
+_CHEAP = 1e-5
+"""Where the mean price paid is below this part of the range, the solve is repeated at the optimum's own scale."""
+
+_HEADROOM = 1e3
+"""How far above the mean price paid the prices are then capped."""
+
 _DUMMY_COPIES = 50
 """One dummy node of large degree stalls the simplex; at n = 1000, M = .5, 50 copies took 1.5 s where one took 4.9 s
 (POT 0.9.7.post1 on two cores of an AMD Zen 4 virtual machine)."""
@@ -32,7 +39,8 @@ _DUMMY_COPIES = 50
 class ExactLP(Solver):
     """The network simplex of Bonneel et al. (2011) as POT ships it, problem by problem, in float64 on the CPU.
 
-    Answers are exact to rounding relative to the range of the costs times the mass. Potentials are optimal dual solutions.
+    Answers are exact to rounding relative to the optimum, or, where the optimal plan itself uses pairs many orders dearer than
+    its mean, relative to those. Potentials are optimal dual solutions.
     `Solution.n_iter` is 0: POT does not count its pivots.
 
     Attributes:
@@ -114,17 +122,46 @@ def _solve_one(
     return plan, f, g, limited
 
 
-def _simplex(
-    problem: _Programme, start: tuple[Array, Array] | None, max_iter: int, index: int
-) -> tuple[Array, Array, Array, float, bool]:
-    """Give plan, derivatives with respect to a and b, price of mass, and whether pivots ran out; all weights positive."""
-    n, m = problem.cost.shape
+class _Answer(NamedTuple):
+    """Plan, derivatives with respect to a and b, price of mass, and whether pivots ran out."""
+
+    plan: Array
+    of_a: Array
+    of_b: Array
+    price: float
+    limited: bool
+
+
+def _simplex(problem: _Programme, start: tuple[Array, Array] | None, max_iter: int, index: int) -> _Answer:
+    """Solve a problem whose weights are all positive, at the scale at which its prices matter.
+
+    The simplex compares prices to some ulps of the largest. Where the optimum is orders cheaper, prices are capped near it:
+    an optimum of the capped problem that uses no capped pair is one of the problem itself, and its duals are valid.
+    """
     allowed = np.isfinite(problem.cost)
     low, high = problem.cost[allowed].min(), problem.cost[allowed].max()
-    unit = high - low if high > low else 1.0
+    unit = float(high - low) if high > low else 1.0
+    answer = _pivot(problem, (float(low), unit), start, max_iter, index)
+    relative = (np.where(answer.plan > 0, problem.cost - low, 0.0) * answer.plan).sum() / problem.mass
+    ceiling = _HEADROOM * relative
+    while 0 < ceiling < unit and relative < _CHEAP * unit:
+        finer = _pivot(problem, (float(low), float(ceiling)), start, max_iter, index)
+        if not (finer.plan[problem.cost - low >= ceiling] > 0).any():
+            return finer
+        ceiling *= _HEADROOM
+    return answer
+
+
+def _pivot(
+    problem: _Programme, affine: tuple[float, float], start: tuple[Array, Array] | None, max_iter: int, index: int
+) -> _Answer:
+    """Run the simplex on prices (cost − low) / unit, those above 1 taken for 1."""
+    n, m = problem.cost.shape
+    low, unit = affine
+    allowed = np.isfinite(problem.cost)
     # No alternating path is dearer than its number of arcs, so nothing gains by a forbidden pair that it can avoid.
     forbidden = float(n + m + 2)
-    cost = np.where(allowed, (problem.cost - low) / unit, forbidden)
+    cost = np.where(allowed, ((problem.cost - low) / unit).clip(max=1.0), forbidden)
     # No node can send or take more than the whole mass: capping keeps small masses beside large weights exact.
     a, b = np.minimum(problem.a[:-1], problem.mass), np.minimum(problem.b[:-1], problem.mass)
     spare_a, spare_b = _spare(a, problem.mass, problem.b[-1]), _spare(b, problem.mass, problem.a[-1])
@@ -134,13 +171,41 @@ def _simplex(
     bordered[n:, m:] = forbidden
     source = np.append(a, np.full(extra_a, spare_b / copies))
     target = np.append(b, np.full(extra_b, spare_a / copies))
+    warm = None if start is None else _warm_start(start, affine, (extra_a, extra_b))
+    flow, u, v, limited = _network_simplex(source, target, bordered, warm, max_iter, index)
+    plan = flow[:n, :m]
+    lost = plan[~allowed].sum() / problem.mass
+    if lost > _ROUNDING:
+        raise InfeasibleProblemError(
+            f"The allowed pairs must be able to carry the mass. Found {lost:.3g} of the mass of problem {index} without an "
+            "allowed way. Allow more pairs (finite costs), or pass a smaller `mass`."
+        )
+    plan[~allowed] = 0
+    of_a, of_b, price = _derivatives(u, v, (n, m), (extra_a > 0, extra_b > 0))
+    if extra_a or extra_b:
+        price = _uncap(of_a, problem.a[:-1] > problem.mass, price)
+        price = _uncap(of_b, problem.b[:-1] > problem.mass, price)
+    if not limited:
+        _check_optimal(_Programme(np.where(allowed, cost, np.inf), a, b, problem.mass), plan, (of_a, of_b, price), index)
+    return _Answer(plan, of_a * unit, of_b * unit, price * unit + low, limited)
+
+
+def _network_simplex(
+    source: Array, target: Array, cost: Array, warm: tuple[Array, Array] | None, max_iter: int, index: int
+) -> tuple[Array, Array, Array, bool]:
+    """Call POT with totals of 1, and believe no answer that came with a warning."""
     total = source.sum()
-    warm = None if start is None else _warm_start(start, (low, unit), (extra_a, extra_b))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         flow, log = ot.emd(
-            source / total, target / target.sum(), bordered, numItermax=max_iter, log=True, center_dual=False,
-            check_marginals=False, potentials_init=warm,
+            source / total,
+            target / target.sum(),
+            cost,
+            numItermax=max_iter,
+            log=True,
+            center_dual=False,
+            check_marginals=False,
+            potentials_init=warm,
         )
     limited = log["warning"] is not None and "numItermax" in log["warning"]
     if log["warning"] is not None and not limited:
@@ -148,20 +213,7 @@ def _simplex(
             f"The network simplex must end at an optimum. POT ended problem {index} with «{log['warning']}». "
             "Report the problem, or solve it with `reg` set."
         )
-    plan = flow[:n, :m] * total
-    if plan[~allowed].sum() > _ROUNDING * problem.mass:
-        raise InfeasibleProblemError(
-            f"The allowed pairs must be able to carry the mass. Found {plan[~allowed].sum() / problem.mass:.3g} of the mass "
-            f"of problem {index} without an allowed way. Allow more pairs (finite costs), or pass a smaller `mass`."
-        )
-    plan[~allowed] = 0
-    sources, targets, price = _derivatives(log["u"], log["v"], (n, m), (extra_a > 0, extra_b > 0))
-    if extra_a or extra_b:
-        price = _uncap(sources, problem.a[:-1] > problem.mass, price)
-        price = _uncap(targets, problem.b[:-1] > problem.mass, price)
-    if not limited:
-        _check_optimal(_Programme(np.where(allowed, cost, np.inf), a, b, problem.mass), plan, (sources, targets, price), index)
-    return plan, sources * unit, targets * unit, price * unit + low, limited
+    return flow * total, log["u"], log["v"], limited
 
 
 def _spare(weights: Array, mass: float, dummy: float) -> float:

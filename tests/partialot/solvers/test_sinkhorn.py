@@ -17,13 +17,13 @@ FLOAT32_FLOOR = 1e-5
 
 
 def true_error(plan: Tensor, problem: NamedProblem) -> Tensor:
-    """Largest violation of any constraint, relative to the mass."""
+    """Violation summed over the rows, over the columns, and of the mass: the largest of the three, relative to the mass."""
     plan = plan.double()
     rows, columns = plan.sum(-1) - problem.a, plan.sum(-2) - problem.b
     if problem.mass is not None:
         rows, columns = rows.clamp(min=0), columns.clamp(min=0)
     amount = (plan.sum((-2, -1)) - problem.moved).abs()
-    return torch.maximum(torch.maximum(rows.abs().amax(-1), columns.abs().amax(-1)), amount) / problem.moved
+    return torch.maximum(torch.maximum(rows.abs().sum(-1), columns.abs().sum(-1)), amount) / problem.moved
 
 
 def in_dtype(problem: NamedProblem, dtype: torch.dtype, **options: Any) -> partialot.Solution:
