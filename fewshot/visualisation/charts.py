@@ -38,7 +38,7 @@ def draw_scores(scores: Mapping[str, Mapping[str, float]]) -> Figure:
     Args:
         scores: For each row (a network) its scores by name, in per cent; a name that a row lacks has no bar there.
     """
-    figure = new_figure(1.5 + 1.2 * len(scores), 3.5)
+    figure = new_figure(1.5 + 1.2 * len(scores), 4.0)
     axes = figure.subplots()
     names = list(dict.fromkeys(name for row in scores.values() for name in row))
     width = 0.8 / max(1, len(names))
@@ -49,5 +49,5 @@ def draw_scores(scores: Mapping[str, Mapping[str, float]]) -> Figure:
         axes.bar_label(bars, fmt="%.1f", fontsize=8)
     axes.set_xticks(range(len(scores)), list(scores), fontsize=8)
     axes.set_ylabel("per cent")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     return figure

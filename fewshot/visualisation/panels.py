@@ -13,6 +13,7 @@ from fewshot.episode import IGNORED, Episode
 from fewshot.model.prediction import Prediction
 from fewshot.visualisation.figures import PANEL_INCHES, new_figure
 
+_LUMINANCE = (0.299, 0.587, 0.114)
 _TINTS = {1: (230, 60, 40), IGNORED: (255, 255, 255)}
 
 
@@ -70,17 +71,20 @@ def overlay_mask(
     *,
     opacity: float = 0.5,
 ) -> UInt8[Tensor, "height width 3"]:
-    """Tint the object (label 1 or True) of an image, and the pixels whose label is unknown (255).
+    """Tint the object (label 1 or True) of an image, whiten what is unknown (255), and turn the rest grey.
+
+    Without the grey a red object of the image would pass for a tinted one.
 
     Args:
         image: RGB.
         mask: What to tint.
-        opacity: 0 leaves the image, 1 hides it.
+        opacity: Of the tint; at 1 it hides what is under it.
     """
-    tinted = image.float()
+    luminance = (image.float() @ torch.tensor(_LUMINANCE)).unsqueeze(-1).expand(image.shape)
+    labels = mask.to(torch.uint8).unsqueeze(-1)
+    tinted = luminance
     for value, colour in _TINTS.items():
-        where = (mask.to(torch.uint8) == value).unsqueeze(-1)
-        tinted = torch.where(where, (1 - opacity) * tinted + opacity * torch.tensor(colour), tinted)
+        tinted = torch.where(labels == value, (1 - opacity) * image.float() + opacity * torch.tensor(colour), tinted)
     return tinted.round().to(torch.uint8)
 
 
