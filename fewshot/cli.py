@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: In place of those of the process.
     """
     parser = build_parser()
-    options = parser.instantiate_classes(parser.parse_args(arguments))
+    options = parser.instantiate(parser.parse_args(arguments))
     if options["command"] == "demo":
         config = read_demo_config(options["demo"])
         print(f"{format_scores(run_demo(config))}\nReport: {config.output / 'index.html'}")

@@ -94,7 +94,7 @@ def require_finite(loss: Tensor, step: int, what: str) -> None:
         )
 
 
-def require_positive(name: str, value: float) -> None:
+def require_positive(name: str, value: int | float) -> None:
     """Refuse a setting that must be above zero.
 
     Raises:

@@ -15,7 +15,7 @@ def pixels(side: int = 40) -> tuple[np.ndarray, np.ndarray]:
 
 def test_flat_material_shows_its_first_colour_only() -> None:
     colours = paint_material(PLAIN, *pixels(), (0.3, 0.7))
-    np.testing.assert_array_equal(colours, np.broadcast_to(np.float32([1, 0, 0]), colours.shape))
+    np.testing.assert_array_equal(colours, np.broadcast_to(np.array([1.0, 0.0, 0.0], np.float32), colours.shape))
 
 
 @pytest.mark.parametrize("texture", [name for name in TEXTURES if name != "flat"])
@@ -46,7 +46,7 @@ def test_orientation_turns_the_pattern() -> None:
 def test_phase_moves_the_pattern() -> None:
     stripes = replace(PLAIN, texture="stripes")
     moved, still = (paint_material(stripes, *pixels(), (phase, 0.0)) for phase in (0.5 + np.pi, 0.5))
-    np.testing.assert_allclose(moved, 1 - still - np.float32([0, 1, 0]))
+    np.testing.assert_allclose(moved, 1 - still - np.array([0.0, 1.0, 0.0], np.float32))
 
 
 def test_materials_are_all_different_and_follow_the_seed() -> None:
