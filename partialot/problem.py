@@ -254,7 +254,7 @@ def _check_mass(problem: Problem, forbids: bool) -> None:
         allowed = problem.cost().detach() < torch.inf
         reach_a = (a * (allowed & (b > 0).unsqueeze(-2)).any(-1)).sum(-1)
         reach_b = (b * (allowed & (a > 0).unsqueeze(-1)).any(-2)).sum(-1)
-        _check_available(wanted, torch.minimum(reach_a, reach_b), tolerance, "of the weights that have an allowed pair")
+        _check_available(wanted, torch.minimum(reach_a, reach_b), tolerance, "total of the weights that `cost` allows to pair")
 
 
 def _check_available(wanted: Tensor, available: Tensor, tolerance: float, whose: str) -> None:
@@ -264,7 +264,7 @@ def _check_available(wanted: Tensor, available: Tensor, tolerance: float, whose:
         raise InfeasibleProblemError(
             f"`mass` must not exceed the smaller {whose}. Found `mass = {float(wanted[wrong][0]):.9g}` where at most "
             f"{most:.9g} is available{_where(wrong)}, {float(wanted[wrong][0]) - most:.3g} too much. "
-            "Pass a smaller `mass`, or allow more pairs."
+            "Pass a smaller `mass`, or allow more pairs by finite costs."
         )
 
 

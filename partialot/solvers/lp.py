@@ -177,7 +177,7 @@ def _pivot(
     lost = plan[~allowed].sum() / problem.mass
     if lost > _ROUNDING:
         raise InfeasibleProblemError(
-            f"The allowed pairs must be able to carry the mass. Found {lost:.3g} of the mass of problem {index} without an "
+            f"The pairs that `cost` allows must be able to carry the mass. Found {lost:.3g} of the mass of problem {index} without an "
             "allowed way. Allow more pairs (finite costs), or pass a smaller `mass`."
         )
     plan[~allowed] = 0

@@ -12,9 +12,13 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.kernels import reference
+from partialot.kernels.sweep import RowPass, Weights, column_pass, row_pass
 from partialot.solvers.base import Solver, SolverResult, Status
 
 Potentials = tuple[Tensor, Tensor]
+
+_PATIENCE = 50
+"""Sweeps without a tenth of progress after which a violation near the rounding error counts as its floor."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,9 @@ class Sinkhorn(Solver):
     @torch.no_grad()
     def run(self, problem: BorderedProblem, init: Potentials | None) -> SolverResult:
         """Sweep until every problem is done; see `Solver.run`."""
-        loop = _Loop.start(problem, init, self.tol)
+        loop = _Loop(problem, _starting_point(problem, init), self.tol)
         for sweep in range(self.max_iter + 1):
-            rows = reference.row_pass(loop.cost, loop.f, loop.g, loop.a, loop.b, loop.buffer)
+            rows = row_pass(loop.cost, loop.f, loop.g, loop.a, loop.b, loop.buffer)
             loop.judge(rows, sweep, last=sweep == self.max_iter)
             if not bool(loop.running.any()):
                 break
@@ -87,55 +91,43 @@ class Sinkhorn(Solver):
         )
 
 
-_PER_PROBLEM = ("cost", "f", "g", "a", "b", "mass", "tol", "floor", "index", "running", "column_error", "edge_share", "best", "stalled")
-
-
 class _Loop:
     """The working state: vectors of the problems still in work, and the answers of those that are done."""
 
-    def __init__(self, problem: BorderedProblem, f: Tensor, g: Tensor, tol: Tensor, floor: Tensor) -> None:
+    def __init__(self, problem: BorderedProblem, start: Potentials, tol: float | None) -> None:
         self.cost = problem.cost.detach().contiguous()
-        self.f, self.g = f, g
-        self.a, self.b = problem.a.detach().to(f.dtype), problem.b.detach().to(f.dtype)
-        self.mass = problem.mass.detach().to(f.dtype).clamp(min=torch.finfo(f.dtype).tiny)
-        self.tol, self.floor = tol, floor
+        self.f, self.g = start
+        working = self.cost.dtype
+        self.a, self.b = (Weights.of(side.detach().to(working)) for side in (problem.a, problem.b))
+        self.mass = problem.mass.detach().to(working).clamp(min=torch.finfo(working).tiny)
+        self.tol, self.floor = _tolerances(problem, tol)
         self.buffer = torch.empty_like(self.cost)
-        count = f.shape[0]
-        self.index = torch.arange(count, device=f.device)
+        self.index = torch.arange(self.cost.shape[0], device=self.cost.device)
         self.running = torch.ones_like(self.index, dtype=torch.bool)
         self.column_error = torch.full_like(self.mass, torch.inf)
         self.edge_share = self.mass.clone()
         self.best, self.stalled = torch.full_like(self.mass, torch.inf), torch.zeros_like(self.index)
-        self.done_f, self.done_g = f.clone(), g.clone()
+        self.done_f, self.done_g = self.f.clone(), self.g.clone()
         self.error = torch.full_like(self.mass, torch.inf)
         self.n_iter = torch.zeros_like(self.index)
-        self.status = torch.full_like(self.index, Status.ITERATION_LIMIT)
+        self.status = torch.full_like(self.index, int(Status.ITERATION_LIMIT))
 
-    @classmethod
-    def start(cls, problem: BorderedProblem, init: Potentials | None, tol: float | None) -> "_Loop":
-        f, g = _starting_point(problem, init)
-        cost = problem.cost.detach()
-        finite = cost if problem.forbidden is None else cost.masked_fill(problem.forbidden, 0.0)
-        spread = finite.amax((-2, -1)) if cost.numel() else f.new_zeros(f.shape[0])
-        # The argument f + g − cost is rounded at the size of its terms; sums then inherit that relative error.
-        floor = torch.finfo(f.dtype).eps * spread.clamp(min=1.0)
-        usual = {torch.float32: 1e-5, torch.float64: 1e-9}[f.dtype]
-        wanted = (8 * floor).clamp(min=usual) if tol is None else torch.full_like(floor, tol)
-        return cls(problem, f, g, wanted, floor)
-
-    def judge(self, rows: reference.RowPass, sweep: int, *, last: bool) -> None:
+    def judge(self, rows: RowPass, sweep: int, *, last: bool) -> None:
         """Record the problems whose present potentials are good enough, hopeless, or the last there will be."""
         if sweep == 0:
             self.column_error = _first_column_error(self, rows)
         off = rows.log_total.expm1().abs() * rows.log_total.exp().clamp(min=1.0)
-        row_error = (self.a * rows.fraction * off)[:, :-1].sum(-1) + self.edge_share * off[:, -1] * (self.a[:, -1] > 0)
+        row_error = (self.a.value * rows.fraction * off)[:, :-1].sum(-1)
+        # The dummy source moves nothing; its error matters as far as columns share with it.
+        row_error = row_error + self.edge_share * off[:, -1] * (1 - self.a.idle[:, -1])
         error = (row_error / self.mass + self.column_error).nan_to_num(nan=torch.inf)
         self.stalled = torch.where(error < 0.9 * self.best, 0, self.stalled + 1)
         self.best = torch.minimum(self.best, error)
         converged = error <= self.tol
-        floored = ~converged & (self.stalled >= 50) & (error <= 16 * self.floor)
-        finished = converged | floored | last
-        fresh = finished & self.running
+        floored = (self.stalled >= _PATIENCE) & (error <= 16 * self.floor) & ~converged
+        fresh = self.running if last else (converged | floored) & self.running
+        if not bool(fresh.any()):
+            return
         where = self.index[fresh]
         self.done_f[where], self.done_g[where] = self.f[fresh], self.g[fresh]
         self.error[where], self.n_iter[where] = error[fresh], sweep
@@ -143,41 +135,49 @@ class _Loop:
         self.status[where] = torch.where(floored, int(Status.PRECISION_FLOOR), status)[fresh]
         self.running = self.running & ~fresh
 
-    def retire(self, rows: reference.RowPass) -> reference.RowPass:
+    def retire(self, rows: RowPass) -> RowPass:
         """Drop finished problems from the work once they are half of it: fewer copies than dropping each at once."""
         keep = self.running
         if 2 * int(keep.sum()) > keep.numel():
             return rows
-        for name in _PER_PROBLEM:
-            setattr(self, name, getattr(self, name)[keep])
-        kept = reference.RowPass(*(tensor[keep] for tensor in rows))
+        self.cost, self.f, self.g, self.mass = self.cost[keep], self.f[keep], self.g[keep], self.mass[keep]
+        self.a, self.b = self.a.select(keep), self.b.select(keep)
+        self.tol, self.floor, self.index = self.tol[keep], self.floor[keep], self.index[keep]
+        self.best, self.stalled, self.running = self.best[keep], self.stalled[keep], self.running[keep]
+        kept = rows.select(keep)
         self.buffer = kept.block
         return kept
 
-    def update(self, rows: reference.RowPass) -> None:
+    def update(self, rows: RowPass) -> None:
         """Update the rows, the columns, then the mass."""
-        self.f = self.f - rows.log_total
-        columns = reference.column_pass(self.cost, rows, self.f, self.g, self.a, self.b)
-        edge = reference.softmin(self.cost.new_zeros(self.f.shape[0], 0, self.cost.shape[1]), self.f, self.a)
-        self.g = torch.cat((self.g[:, :-1] - columns.log_total, edge[:, -1:]), dim=-1)
-        log_b = self.b[:, :-1].log()
-        step = self.mass.log() - torch.logsumexp(log_b + columns.log_fraction, dim=-1)
-        step = torch.where(step.isfinite(), step, 0.0).unsqueeze(-1)
-        self.f = torch.cat((self.f[:, :-1] + step, self.f[:, -1:]), dim=-1)
-        self.g = torch.cat((self.g[:, :-1], self.g[:, -1:] - step), dim=-1)
-        fraction = columns.log_fraction.exp()
-        real = self.b[:, :-1] * (columns.log_fraction + step).exp()
-        self.column_error = (real * (fraction * step.expm1()).abs()).sum(-1) / self.mass
-        self.edge_share = (real * (1 - fraction)).sum(-1)
+        f = self.f - rows.log_total
+        columns = column_pass(self.cost, rows, f, self.g, self.a, self.b)
+        step = self.mass.log().unsqueeze(-1) - columns.log_mass
+        self.f = torch.cat((f[:, :-1] + step, f[:, -1:]), dim=-1)
+        self.g = torch.cat((self.g[:, :-1] - columns.log_total, -columns.edge - step), dim=-1)
+        real = self.b.value[:, :-1] * columns.fraction * step.exp()
+        self.column_error = (real * (columns.fraction * step.expm1()).abs()).sum(-1) / self.mass
+        self.edge_share = (real * (1 - columns.fraction)).sum(-1)
 
 
-def _first_column_error(loop: _Loop, rows: reference.RowPass) -> Tensor:
+def _tolerances(problem: BorderedProblem, tol: float | None) -> tuple[Tensor, Tensor]:
+    """Give each problem's tolerance and the relative rounding error of its sums."""
+    cost = problem.cost.detach()
+    finite = cost if problem.forbidden is None else cost.masked_fill(problem.forbidden, 0.0)
+    spread = finite.amax((-2, -1)) if cost.numel() else cost.new_zeros(cost.shape[0])
+    # The argument f + g − cost is rounded at the size of its terms; sums then inherit that relative error.
+    floor = torch.finfo(cost.dtype).eps * spread.clamp(min=1.0)
+    usual = {torch.float32: 1e-5, torch.float64: 1e-9}[cost.dtype]
+    return ((8 * floor).clamp(min=usual) if tol is None else torch.full_like(floor, tol)), floor
+
+
+def _first_column_error(loop: _Loop, rows: RowPass) -> Tensor:
     """Measure the columns of the starting point, which no update has made right."""
-    real = (rows.block * loop.a[:, :-1, None]).sum(-2)
-    edge = loop.b[:, :-1] * loop.a[:, -1:] * (loop.f[:, -1:] + loop.g[:, :-1]).exp()
-    border = loop.a[:, :-1] * (loop.f[:, :-1] + loop.g[:, -1:]).exp()
-    wrong = (real + edge - loop.b[:, :-1]).abs().sum(-1)
-    wrong = wrong + (border.sum(-1) - 1).abs() * loop.b[:, -1] + (real.sum(-1) - loop.mass).abs()
+    real = (rows.block * loop.a.value[:, :-1, None]).sum(-2)
+    edge = loop.b.value[:, :-1] * loop.a.value[:, -1:] * (loop.f[:, -1:] + loop.g[:, :-1]).exp()
+    border = loop.a.value[:, :-1] * (loop.f[:, :-1] + loop.g[:, -1:]).exp()
+    wrong = (real + edge - loop.b.value[:, :-1]).abs().sum(-1)
+    wrong = wrong + (border.sum(-1) - 1).abs() * loop.b.value[:, -1] + (real.sum(-1) - loop.mass).abs()
     return torch.where(rows.stable, wrong / loop.mass, torch.inf)
 
 
