@@ -122,7 +122,8 @@ class OptimalTransportMatching(nn.Module):
             # Stopping after `max_iter` is the method here, not a failure.
             warnings.simplefilter("ignore", ConvergenceWarning)
             plan = self.solve(suppliers, demanders, a, b, mass=mass).plan
-        received = (annotation.unsqueeze(-1) * plan).sum(-2) / b.clamp(min=1)
+        # Every demander can take 1, so what it receives is its share already.
+        received = (annotation.unsqueeze(-1) * plan).sum(-2)
         maps = received.unflatten(-1, query.shape[-2:])
         if self.config.scale_map == "minmax":
             maps = scale_to_unit(maps, masks.query_valid.unsqueeze(1).expand(maps.shape))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 from torch.testing import assert_close
 
 from fewshot.checkpoint import save_checkpoint
@@ -69,6 +70,13 @@ def test_padding_takes_no_part(segmenter: Segmenter) -> None:
     assert plan[:, 3:].eq(0).all()
     assert plan[:, :, 6:].eq(0).all()
     assert (found.episode.query_image * ~found.episode.query_valid).eq(0).all()
+
+
+def test_padding_is_cut_off_before_the_answer_is_scaled(segmenter: Segmenter) -> None:
+    found = segmenter.predict(draw_image(24, 96), [(draw_image(48, 48), draw_mask(48, 48))])
+    inside = found.prediction.logits[..., : SIDE // 4, :]
+    expected = functional.interpolate(inside, (24, 96), mode="bilinear").softmax(1)[0, 1]
+    assert_close(found.probability, expected)
 
 
 def test_a_mask_of_several_labels_asks_which(segmenter: Segmenter) -> None:

@@ -182,6 +182,17 @@ def test_copies_of_one_shot_give_the_map_of_one_shot(make_masks: MakeMasks) -> N
     assert_close(match(query, copies, make_masks(shot=3), transport="partial", config=MatchingConfig()).map, one)
 
 
+def test_the_map_of_several_shots_is_the_mean_of_theirs(make_masks: MakeMasks) -> None:
+    query, supports = make_problem(shot=2)
+    both = match(query, supports, make_masks(shot=2), transport="partial", config=MatchingConfig())
+    each = [
+        match(query, supports[:, shot : shot + 1], make_masks(), transport="partial", config=MatchingConfig())
+        for shot in range(2)
+    ]
+    assert_close(both.map, (each[0].map + each[1].map) / 2)
+    assert_close(both.plan, torch.cat([one.plan for one in each], dim=1))
+
+
 @pytest.mark.parametrize("transport", ["full", "partial"])
 def test_an_empty_mask_gives_a_map_of_zeros(transport: str, make_masks: MakeMasks) -> None:
     masks = make_masks()

@@ -43,3 +43,10 @@ def test_the_encoding_learns(name: PositionName) -> None:
     position = build_position(name, 32)
     position(torch.rand(1, 32, 4, 4)).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in position.parameters())
+
+
+def test_positions_are_centred_on_the_image() -> None:
+    encoding = build_position("sine", 32)(torch.zeros(1, 32, 5, 6))[0]
+    sines_of_columns, sines_of_rows = encoding[:8], encoding[16:24]
+    assert_close(sines_of_columns.flip(-1), -sines_of_columns)
+    assert_close(sines_of_rows.flip(-2), -sines_of_rows)
