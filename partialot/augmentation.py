@@ -1,21 +1,21 @@
 """Partial transport as balanced transport with one dummy node on each side: the only file that knows dummies.
 
-Moving exactly M between weights a and b is balanced transport between Ã = (a, Σb − M) and B̃ = (b, Σa − M) when the cost is
-bordered by zeros and the pair of the two dummies is forbidden: what a source does not send goes to the dummy target, at no
-price. Were the corner merely dear, mass t would leak into it and M + t would be moved. A dummy of weight 0 takes no part, so
-balanced problems and partial ones that move everything are the same case. (Caffarelli and McCann 2010; Chapel, Alaya and
-Gasso 2020; the corner: CMNet, equation 3.)
+Moving exactly M between weights a and b is balanced transport between Ã = (a, Σb − M) and B̃ = (b, Σa − M) when the
+cost is bordered by zeros and the pair of the two dummies is forbidden: what a source does not send goes to the dummy
+target, at no price. Were the corner merely dear, mass t would leak into it and M + t would be moved. A dummy of weight
+0 takes no part, so balanced problems and partial ones that move everything are the same case. (Caffarelli and McCann
+2010; Chapel, Alaya and Gasso 2020; the corner: CMNet, equation 3.)
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, no_type_check
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from partialot.kernels import reference
-from partialot.problem import Problem, slack
+from partialot.problem import Problem, leave_to_problem, slack
 
 
 class AugmentedProblem(NamedTuple):
@@ -26,7 +26,7 @@ class AugmentedProblem(NamedTuple):
     b: Float[Tensor, "*batch targets"]
 
 
-@no_type_check  # `Problem` checks the inputs.
+@leave_to_problem
 def augment(
     cost: Float[Tensor, "*batch n m"],
     a: Float[Tensor, "*#batch n"] | None = None,
@@ -81,8 +81,8 @@ def dummy_weights(problem: Problem) -> tuple[Float[Tensor, "*batch"], Float[Tens
 class BorderedProblem:
     """A flat batch of balanced problems of total 1 whose cost has a border of zeros with a forbidden corner.
 
-    This is all that solvers and gradients see. Vectors over nodes carry the border's entry last: `sources` is n + 1, `targets` m + 1. Derivatives flow from here
-    back to the user's inputs by plain automatic differentiation.
+    This is all that solvers and gradients see. Vectors over nodes carry the border's entry last: `sources` is n + 1,
+    `targets` m + 1. Derivatives flow from here back to the user's inputs by plain automatic differentiation.
 
     Attributes:
         cost: Real prices less `shift`, in units of the regularisation where there is one.
@@ -181,8 +181,8 @@ def restrict_potentials(
 ) -> Duals:
     """Take the dummies out of the potentials, and with them the constant that could be added to f and taken from g.
 
-    Partial problems leave no other freedom: the dummy target's potential is set to 0. Balanced ones are centred, so that both
-    sides have the same weighted mean; then each sums to half the value.
+    Partial problems leave no other freedom: the dummy target's potential is set to 0. Balanced ones are centred, so
+    that both sides have the same weighted mean; then each sums to half the value.
     """
     scale, shift = (x.to(f.dtype).unsqueeze(-1) for x in (bordered.scale, bordered.shift))
     of_a, of_b = (f[:, :-1] + g[:, -1:]) * scale, (g[:, :-1] + f[:, -1:]) * scale
@@ -233,7 +233,8 @@ def add_dummy_nodes(problem: Problem) -> BorderedProblem:
     a, b = a / torch.where(nothing, 1.0, total_a), b / torch.where(nothing, 1.0, total_b)
     mass = a[..., :-1].sum(-1)
     if problem.mass is not None:
-        # A side without a dummy sends all it has: its own sum agrees with its weights to the last digit, `mass` need not.
+        # A side without a dummy sends all it has: its own sum agrees with its weights to the last digit, `mass` need
+        # not.
         part = torch.where(dummy_a == 0, b[..., :-1].sum(-1), problem.mass.double() / safe.squeeze(-1))
         mass = torch.where(dummy_b == 0, mass, part)
     scale = torch.ones_like(mass) if problem.reg is None else problem.reg.double()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.problem import Problem, slack
+from partialot.problem import Problem
 
 _REPAIRS = 100
 """Most rounds of repair around forbidden pairs; each fills the pairs that are allowed as far as both ends permit."""
@@ -48,8 +48,8 @@ def certify(
         mass_price: Any price of mass; of no account in balanced problems.
 
     References:
-        Altschuler, Weed and Rigollet (2017) for balanced rounding; the partial form keeps the dummies' share apart, so that
-        no mass enters their corner (arXiv 2312.13970).
+        Altschuler, Weed and Rigollet (2017) for balanced rounding; the partial form keeps the dummies' share apart, so
+        that no mass enters their corner (arXiv 2312.13970).
     """
     cost = problem.cost().double()
     a, b = problem.a.double(), problem.b.double()
@@ -59,7 +59,7 @@ def certify(
     rounded = round_plan(plan.double() * taking, a, b, mass, taking)
     moved = rounded.sum((-2, -1))
     primal = (rounded * cost.masked_fill(~taking, 0.0)).sum((-2, -1))
-    missing = (moved - mass).abs() > max(1e-9, 4 * slack(problem)) * mass
+    missing = (moved - mass).abs() > 1e-12 * mass
     primal = torch.where(missing, torch.inf, primal)
     priced = cost.masked_fill(~taking, torch.inf)
     if problem.mass is None:
@@ -119,7 +119,7 @@ def _partial_bound(cost: Tensor, a: Tensor, b: Tensor, mass: Tensor, f: Tensor, 
 
 
 def _transform(slack_to: Tensor, most: float) -> Tensor:
-    """Give the smallest entry of each row, at most `most`; 0 for a row without an allowed pair, whose weight is 0 or idle."""
+    """Give the smallest entry of each row, at most `most`; 0 for a row without an allowed pair."""
     least = slack_to.amin(-1) if slack_to.shape[-1] else slack_to.new_full(slack_to.shape[:-1], torch.inf)
     least = least.clamp(max=most)
     return torch.where(least.isfinite(), least, 0.0)

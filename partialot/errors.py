@@ -1,8 +1,8 @@
-"""What can go wrong, in classes a caller can catch. Every message says what must hold, what was found and what to do."""
+"""What can go wrong, in classes to catch. Every message says what must hold, what was found and what to do."""
 
 
 class InfeasibleProblemError(ValueError):
-    """No plan satisfies the constraints: too much mass is asked for, totals differ, or allowed pairs cannot carry it."""
+    """No plan satisfies the constraints: too much mass is asked for, totals differ, or allowed pairs lack."""
 
 
 class NotDifferentiableError(RuntimeError):

@@ -1,9 +1,11 @@
 """The one border: every input is checked, brought to one shape and one type here, and nowhere else."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import no_type_check
+from typing import TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -12,7 +14,17 @@ from partialot.errors import InfeasibleProblemError
 from partialot.geometry import DenseCost, Geometry
 
 HALF = (torch.float16, torch.bfloat16)
+F = TypeVar("F", bound=Callable[..., object])
 SUPPORTED = (*HALF, torch.float32, torch.float64)
+
+
+def leave_to_problem(function: F) -> F:
+    """Mark a function whose inputs `Problem` checks, with a remedy: run-time type checkers must not speak first.
+
+    What `typing.no_type_check` does, without hiding the signature from static checkers.
+    """
+    setattr(function, "__no_type_check__", True)  # noqa: B010 - an attribute that the type of functions does not list
+    return function
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Problem:
     dtype: torch.dtype
 
     @classmethod
-    @no_type_check  # Whatever comes is checked here, with a remedy in the message.
+    @leave_to_problem
     def from_inputs(
         cls,
         cost: Tensor | Geometry,
@@ -61,7 +73,8 @@ class Problem:
         Raises:
             TypeError: An input is no tensor, no floating-point tensor, or of another dtype or device than the cost.
             ValueError: Shapes do not fit; a value is NaN, infinite or of the wrong sign.
-            InfeasibleProblemError: More mass is asked for than there is, or totals differ, or allowed pairs cannot carry it.
+            InfeasibleProblemError: More mass is asked for than there is, or totals differ, or allowed pairs cannot
+                carry it.
         """
         geometry = cost if isinstance(cost, Geometry) else _dense(cost)
         n, m = geometry.size
@@ -109,7 +122,7 @@ def slack(problem: Problem) -> float:
 def _dense(cost: object) -> DenseCost:
     if not isinstance(cost, Tensor):
         raise TypeError(
-            f"`cost` must be a torch.Tensor or a Geometry. Found {type(cost).__name__}. Convert it with torch.as_tensor."
+            f"`cost` must be a torch.Tensor or a Geometry. Found {type(cost).__name__}. Use torch.as_tensor."
         )
     _check_type("cost", cost.dtype)
     if cost.ndim < 2:
@@ -182,8 +195,8 @@ def _broadcast(geometry: Geometry, a: Tensor, b: Tensor, scalars: dict[str, Tens
     shapes = {"cost": geometry.batch_shape, "a": a.shape[:-1], "b": b.shape[:-1]}
     shapes |= {name: value.shape for name, value in scalars.items() if value is not None}
     try:
-        return torch.broadcast_shapes(*shapes.values())
-    except RuntimeError:
+        return torch.Size(np.broadcast_shapes(*shapes.values()))
+    except ValueError:
         found = ", ".join(f"{name}: {tuple(shape)}" for name, shape in shapes.items())
         raise ValueError(
             "The batch dimensions of `cost`, `a`, `b`, `mass` and `reg` must broadcast. "
@@ -254,7 +267,9 @@ def _check_mass(problem: Problem, forbids: bool) -> None:
         allowed = problem.cost().detach() < torch.inf
         reach_a = (a * (allowed & (b > 0).unsqueeze(-2)).any(-1)).sum(-1)
         reach_b = (b * (allowed & (a > 0).unsqueeze(-1)).any(-2)).sum(-1)
-        _check_available(wanted, torch.minimum(reach_a, reach_b), tolerance, "total of the weights that `cost` allows to pair")
+        _check_available(
+            wanted, torch.minimum(reach_a, reach_b), tolerance, "total of the weights that `cost` allows to pair"
+        )
 
 
 def _check_available(wanted: Tensor, available: Tensor, tolerance: float, whose: str) -> None:

@@ -19,11 +19,11 @@ class Solution:
         plan: How much moves from source i to target j; exactly 0 at forbidden pairs and at nodes of weight 0.
         value: The objective: ⟨cost, plan⟩, plus reg · KL(P̃ ‖ Ã⊗B̃/T) over the dummy-node problem when `reg` is given.
             Differentiable with respect to every input. Before convergence, the dual objective reached.
-        potentials: (f, g) in units of the cost: plan_ij = a_i b_j / T · exp((f_i + g_j − cost_ij)/reg). In partial problems
-            f = ∂value/∂a and g = ∂value/∂b + mass_price; in balanced ones f and g are the derivatives, centred so that
-            each side sums to half the value (a constant may be moved from one to the other).
-        mass_price: ∂value/∂mass, what one more unit would cost. At mass 0 under `reg` the true slope is −∞ and a large finite
-            one is given. In balanced problems, where mass cannot grow alone, the value per unit of mass.
+        potentials: (f, g) in units of the cost: plan_ij = a_i b_j / T · exp((f_i + g_j − cost_ij)/reg). In partial
+            problems f = ∂value/∂a and g = ∂value/∂b + mass_price; in balanced ones f and g are the derivatives,
+            centred so that each side sums to half the value (a constant may be moved from one to the other).
+        mass_price: ∂value/∂mass, what one more unit would cost. At mass 0 under `reg` the true slope is −∞ and a large
+            finite one is given. In balanced problems, where mass cannot grow alone, the value per unit of mass.
         n_iter: Sweeps spent on each problem; 0 for `ExactLP`.
         status: A `Status` for each problem.
     """
@@ -42,8 +42,8 @@ class Solution:
     def marginal_error(self) -> Float[Tensor, "*batch"]:
         """How far the plan is from feasible, relative to the mass: the largest of three violations.
 
-        What rows carry above their weights, summed; the same of columns; the difference of the mass moved from the mass asked
-        for. In balanced problems what is missing counts like what is too much.
+        What rows carry above their weights, summed; the same of columns; the difference of the mass moved from the
+        mass asked for. In balanced problems what is missing counts like what is too much.
         """
         plan, rows, columns = self.plan.detach(), -self.slack_a.detach(), -self.slack_b.detach()
         balanced = self.problem.mass is None
@@ -119,7 +119,8 @@ class Solution:
 
     def certificate(self) -> Certificate:
         """Bracket the value of the exact linear programme by a feasible plan and a dual bound; no gradient."""
-        return certify(self.problem, self.plan.detach(), *(p.detach() for p in self.potentials), self.mass_price.detach())
+        f, g = self.potentials
+        return certify(self.problem, self.plan.detach(), f.detach(), g.detach(), self.mass_price.detach())
 
 
 def _product(plan: Tensor, x: Tensor) -> Tensor:
@@ -128,6 +129,7 @@ def _product(plan: Tensor, x: Tensor) -> Tensor:
     if x.ndim < 2 or x.shape[-2] != plan.shape[-1]:
         raise ValueError(
             f"The plan multiplies tensors of shape (*batch, {plan.shape[-1]}) or (*batch, {plan.shape[-1]}, k). "
-            f"Found {tuple(x.shape)} beside a plan of {tuple(plan.shape)}. Use `apply` for targets, `apply_transpose` for sources."
+            f"Found {tuple(x.shape)} beside a plan of {tuple(plan.shape)}. "
+            "Use `apply` for targets, `apply_transpose` for sources."
         )
     return plan @ x

@@ -1,7 +1,6 @@
 """`solve`: the whole pipeline, stage by stage."""
 
 import warnings
-from typing import no_type_check
 
 import torch
 from jaxtyping import Float
@@ -11,12 +10,12 @@ from partialot.augmentation import BorderedProblem, add_dummy_nodes
 from partialot.errors import ConvergenceWarning
 from partialot.geometry import Geometry
 from partialot.gradients import Answer, Gradient, Implicit
-from partialot.problem import Problem
+from partialot.problem import Problem, leave_to_problem
 from partialot.solution import Solution
 from partialot.solvers import ExactLP, Sinkhorn, Solver, SolverResult, Status
 
 
-@no_type_check  # `Problem` checks the inputs and says what to do; a run-time type checker would speak first.
+@leave_to_problem
 def solve(
     cost: Float[Tensor, "*batch n m"] | Geometry,
     a: Float[Tensor, "*#batch n"] | None = None,
@@ -31,23 +30,24 @@ def solve(
     r"""Find a cheapest plan that moves `mass` from `a` to `b`.
 
     Without `reg`: minimises :math:`\langle C, P\rangle` over :math:`P \ge 0` with :math:`P 1 \le a`,
-    :math:`P^\top 1 \le b` and :math:`1^\top P 1 = M`; with `mass=None` both inequalities are equalities (balanced transport).
-    With `reg`: adds reg · KL(P̃ ‖ Ã⊗B̃/T) over the problem with one dummy node on each side that takes up what is not moved
-    (see `augment`). Leading dimensions of all inputs broadcast and are independent problems.
+    :math:`P^\top 1 \le b` and :math:`1^\top P 1 = M`; with `mass=None` both inequalities are equalities (balanced
+    transport). With `reg`: adds reg · KL(P̃ ‖ Ã⊗B̃/T) over the problem with one dummy node on each side that takes up
+    what is not moved (see `augment`). Leading dimensions of all inputs broadcast and are independent problems.
 
     Args:
         cost: Price of moving one unit of mass from source i to target j; any sign, any unit; `inf` forbids the pair.
         a: Mass at each source node, at least 0, any total. A node of weight 0 takes no part. Default: uniform, total 1.
         b: Mass at each target node, likewise.
-        mass: Total to move, in the units of `a` and `b` (not a fraction), from 0 to the smaller total; sums may differ by
-            some ulps. None moves everything and needs equal totals.
+        mass: Total to move, in the units of `a` and `b` (not a fraction), from 0 to the smaller total; sums may differ
+            by some ulps. None moves everything and needs equal totals.
         reg: Entropic regularisation in units of the cost; None solves the linear programme exactly.
         solver: How to solve; None takes `Sinkhorn()` with `reg` and `ExactLP()` without.
         gradient: How derivatives of plan and value reach the inputs.
         init: A solution to start from, of a problem of the same shape: fewer iterations, the same answer.
 
     Returns:
-        The plan with its value, potentials and state of convergence; `certificate()` bounds its distance from the exact optimum.
+        The plan with its value, potentials and state of convergence; `certificate()` bounds its distance from the
+        exact optimum.
 
     Raises:
         InfeasibleProblemError: More mass is asked for than there is or than allowed pairs can carry, or totals differ.
@@ -68,10 +68,12 @@ def solve(
     """
     problem = Problem.from_inputs(cost, a, b, mass=mass, reg=reg)
     solver = _choose(solver, problem)
-    bordered = add_dummy_nodes(problem)
-    start = _starting_potentials(init, problem, bordered)
-    result = solver.run(bordered, start)
-    answer = gradient.attach(problem, bordered, solver, result, start)
+    # Autocast would compute some products in half precision.
+    with torch.autocast(problem.a.device.type, enabled=False):
+        bordered = add_dummy_nodes(problem)
+        start = _starting_potentials(init, problem, bordered)
+        result = solver.run(bordered, start)
+        answer = gradient.attach(problem, bordered, solver, result, start)
     _warn_unless_converged(result)
     return _shape(problem, bordered, result, answer)
 
@@ -82,7 +84,7 @@ def _choose(solver: Solver | None, problem: Problem) -> Solver:
     if isinstance(solver, ExactLP) != (problem.reg is None):
         found = "no `reg`" if problem.reg is None else "a `reg`"
         raise ValueError(
-            f"`Sinkhorn` solves problems with `reg`, `ExactLP` those without. Found {type(solver).__name__} and {found}. "
+            f"`Sinkhorn` must have a `reg`, `ExactLP` none. Found {type(solver).__name__} and {found}. "
             "Pass or leave out `reg`, or leave out `solver`."
         )
     return solver
@@ -101,7 +103,8 @@ def _starting_potentials(
             f"{(f.shape[-1] - 1, g.shape[-1] - 1)} for batch {tuple(problem.batch_shape)} and size {problem.size}. "
             "Pass a solution of this batch, or leave `init` out."
         )
-    return bordered.from_user_units(f.flatten(0, -2) if f.ndim > 1 else f[None], g.flatten(0, -2) if g.ndim > 1 else g[None])
+    count = problem.batch_shape.numel()
+    return bordered.from_user_units(f.reshape(count, f.shape[-1]), g.reshape(count, g.shape[-1]))
 
 
 def _warn_unless_converged(result: SolverResult) -> None:
@@ -110,8 +113,8 @@ def _warn_unless_converged(result: SolverResult) -> None:
         floor = int((result.status == Status.PRECISION_FLOOR).sum())
         remedy = "Solve in float64, or raise `tol` or `reg`." if floor else "Raise `max_iter`, `tol` or `reg`."
         warnings.warn(
-            f"The constraint violation should fall to `tol`. It stopped at {float(result.error[late].max()):.3g} of the mass in "
-            f"the worst of {int(late.sum())} of {late.numel()} problems, {floor} of them at the rounding error. {remedy}",
+            f"The constraint violation should fall to `tol`. Found {float(result.error[late].max()):.3g} of the mass in "
+            f"the worst of {int(late.sum())} late problems of {late.numel()}, {floor} at the rounding error. {remedy}",
             ConvergenceWarning,
             stacklevel=3,
         )

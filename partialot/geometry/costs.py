@@ -1,7 +1,7 @@
 """Prices between feature vectors, as matrices.
 
-Sums of products are taken as differences only where that is exact enough: squared distances are formed after centring, which
-leaves them unchanged and keeps the digits that a common offset would eat.
+Sums of products are taken as differences only where that is exact enough: squared distances are formed after centring,
+which leaves them unchanged and keeps the digits that a common offset would eat.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,13 +1,13 @@
 """What a gradient mode is, and what they share: the derivatives of the value.
 
-At the optimum the value V is a maximum over potentials, so its derivatives are those of the dual objective at fixed potentials
-(Danskin): ∂V/∂C = P, ∂V/∂a = f + g_d, ∂V/∂b = g + f_d, ∂V/∂M = −(f_d + g_d), ∂V/∂reg = KL. All hold for the exact linear
-programme too, as subgradients.
+At the optimum the value V is a maximum over potentials, so its derivatives are those of the dual objective at fixed
+potentials (Danskin): ∂V/∂C = P, ∂V/∂a = f + g_d, ∂V/∂b = g + f_d, ∂V/∂M = −(f_d + g_d), ∂V/∂reg = KL. All hold for the
+exact linear programme too, as subgradients.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from torch import Tensor
 from partialot.augmentation import BorderedProblem, restrict_potentials
 from partialot.errors import NotDifferentiableError
 from partialot.problem import Problem
-from partialot.solvers import Solver, SolverResult
+from partialot.solvers import Potentials, Solver, SolverResult
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Gradient(ABC):
 
     @abstractmethod
     def attach(
-        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: object
+        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: Potentials | None
     ) -> Answer:
         """Connect the result to the inputs.
 
@@ -61,8 +61,8 @@ def answer_from_potentials(
 ) -> Answer:
     """Put the value together from potentials and plan, its derivatives those of the envelope theorem.
 
-    The number is the dual objective. It errs by the square of the constraint violation only, and by Euler's theorem it is the
-    sum of each derivative times its input, which keeps the digits that dummies of great potential would eat.
+    The number is the dual objective. It errs by the square of the constraint violation only, and by Euler's theorem it
+    is the sum of each derivative times its input, which keeps the digits that dummies of great potential would eat.
 
     Args:
         problem: The inputs.
@@ -102,7 +102,8 @@ def attach_derivatives(
     if problem.reg is not None and of_reg is not None:
         pairs.append((problem.reg.reshape(count), of_reg))
     inputs, derivatives = zip(*pairs, strict=True)
-    return _KnownDerivatives.apply(number, len(inputs), *inputs, *derivatives)
+    known = number, len(inputs), *inputs, *derivatives
+    return cast(Tensor, _KnownDerivatives.apply(*known))  # pyright: ignore[reportUnknownMemberType]
 
 
 class _KnownDerivatives(torch.autograd.Function):
@@ -136,11 +137,11 @@ class _Refusal(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, ...]:
-        """Say what is differentiable instead, unless nothing was asked: autograd visits every node it could have needed."""
+        """Say what is differentiable instead; autograd also visits nodes of which it needs nothing."""
         if gradients[0] is None:
             return (None,) * len(ctx.needs_input_grad)
         raise NotDifferentiableError(
-            "Only `value` has derivatives, and first ones only, when `gradient=Envelope()` or `reg=None`. Found a derivative "
+            "Only `value` has derivatives, and first ones only, when `gradient=Envelope()` or `reg=None`. Found one "
             "asked of the plan, of the potentials or of what depends on them. Pass `reg` and `gradient=Implicit()`."
         )
 
@@ -149,4 +150,4 @@ def refuse(tensor: Tensor, problem: Problem) -> Tensor:
     """Give back `tensor` so that differentiating it with respect to the problem's inputs raises."""
     inputs = [problem.cost(), problem.a, problem.b]
     inputs += [x for x in (problem.mass, problem.reg) if x is not None]
-    return _Refusal.apply(tensor, *inputs)
+    return cast(Tensor, _Refusal.apply(tensor, *inputs))  # pyright: ignore[reportUnknownMemberType]

@@ -27,8 +27,8 @@ def conjugate_gradient(
     """Solve A x = right for each problem, preconditioned by the diagonal.
 
     Differs from SciPy's in three ways: every problem has its own step lengths and stops on its own; a direction of no
-    curvature ends a problem instead of dividing by zero (A may be singular, `right` then has to be in its range); the best
-    iterate is returned where rounding makes later ones worse.
+    curvature ends a problem instead of dividing by zero (A may be singular, `right` then has to be in its range); the
+    best iterate is returned where rounding makes later ones worse.
 
     Args:
         apply: Product with A for the whole batch.
@@ -38,7 +38,7 @@ def conjugate_gradient(
         max_iter: Most products.
     """
     x, rest = torch.zeros_like(right), right.clone()
-    size = right.norm(dim=-1)
+    size = right.square().sum(-1).sqrt()
     scaled = rest / diagonal
     direction, energy = scaled.clone(), (rest * scaled).sum(-1)
     best, best_norm = x, size.clone()
@@ -52,7 +52,7 @@ def conjugate_gradient(
         running = running & (curvature > torch.finfo(right.dtype).eps * (direction.square() * diagonal).sum(-1))
         step = torch.where(running, energy / torch.where(running, curvature, 1.0), 0.0).unsqueeze(-1)
         x, rest = x + step * direction, rest - step * product
-        norm = rest.norm(dim=-1)
+        norm = rest.square().sum(-1).sqrt()
         better = (norm < best_norm).unsqueeze(-1)
         best, best_norm = torch.where(better, x, best), torch.minimum(norm, best_norm)
         n_iter += running

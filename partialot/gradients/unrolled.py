@@ -5,19 +5,20 @@ from dataclasses import dataclass
 from partialot.augmentation import BorderedProblem
 from partialot.gradients.base import Answer, Gradient, answer_from_potentials
 from partialot.problem import Problem
-from partialot.solvers import Sinkhorn, Solver, SolverResult
+from partialot.solvers import Potentials, Sinkhorn, Solver, SolverResult
 
 
 @dataclass(frozen=True)
 class Unrolled(Gradient):
     """Automatic differentiation through every sweep: the derivative of the computed plan, converged or not.
 
-    Memory grows with the sweeps by potentials only, n + m numbers each; matrices are recomputed in the backward pass. Slower
-    than `Implicit` by the number of sweeps; use it to check, or where a fixed small number of sweeps is the model.
+    Memory grows with the sweeps by potentials only, n + m numbers each; matrices are recomputed in the backward pass.
+    Slower than `Implicit` by the number of sweeps; use it to check, or where a fixed small number of sweeps is the
+    model.
     """
 
     def attach(
-        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: object
+        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: Potentials | None
     ) -> Answer:
         """Repeat the sweeps with a graph; see `Gradient.attach`.
 

@@ -1,8 +1,9 @@
 """Each primitive in plain PyTorch: its definition, and the oracle of the faster versions.
 
-All work on a batch of matrices `cost` (batch, n, m) in units of the regularisation, potentials in the same unit and weights
-of total 1. A matrix may carry a *border*: one extra row and one extra column of cost 0 whose common corner is forbidden. The
-border is two vectors, never a copy of the matrix: vectors of length n + 1 and m + 1 hold its weights and potentials last.
+All work on a batch of matrices `cost` (batch, n, m) in units of the regularisation, potentials in the same unit and
+weights of total 1. A matrix may carry a *border*: one extra row and one extra column of cost 0 whose common corner is
+forbidden. The border is two vectors, never a copy of the matrix: vectors of length n + 1 and m + 1 hold its weights
+and potentials last.
 """
 
 import torch
@@ -12,9 +13,9 @@ from torch import Tensor
 def log_sums(cost: Tensor, potential: Tensor, weight: Tensor) -> Tensor:
     """Give log Σ_j weight_j · exp(potential_j − cost_ij), -inf for a row without an allowed partner of positive weight.
 
-    The largest term of *positive* weight is divided out, so that nothing underflows. Terms of weight 0 stay in the sum as
-    0 · exp(finite): their derivative with respect to the weight is the one-sided one instead of 0 or NaN, at the price of a
-    clamp that only states far from any solution can reach.
+    The largest term of *positive* weight is divided out, so that nothing underflows. Terms of weight 0 stay in the sum
+    as 0 · exp(finite): their derivative with respect to the weight is the one-sided one instead of 0 or NaN, at the
+    price of a clamp that only states far from any solution can reach.
 
     Args:
         cost: (batch, n, m); `inf` where a pair is forbidden.

@@ -1,8 +1,8 @@
 """One sweep over a bordered plan with one exponential an entry.
 
-After an update of the columns no entry of the plan exceeds its column's weight, so sums need not have their largest term divided
-out. Only the problems whose sums leave the range of the dtype (first sweeps at small regularisation, minute masses) are
-summed again in the log domain, by `reference`. Shapes and units are those of `reference`.
+After an update of the columns no entry of the plan exceeds its column's weight, so sums need not have their largest
+term divided out. Only the problems whose sums leave the range of the dtype (first sweeps at small regularisation,
+minute masses) are summed again in the log domain, by `reference`. Shapes and units are those of `reference`.
 """
 
 from typing import NamedTuple

@@ -37,7 +37,7 @@ class TransportLoss(nn.Module):
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(
-                f"`reduction` must be 'mean', 'sum' or 'none'. Found {reduction!r}. Pass 'none' for one value a problem."
+                f"`reduction` must be 'mean', 'sum' or 'none'. Found {reduction!r}. Pass 'none' for a value each."
             )
         self.matching = TransportMatching(cost=cost, reg=reg, solver=solver, gradient=Implicit())
         self.mass, self.reduction = mass, reduction

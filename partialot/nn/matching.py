@@ -17,7 +17,8 @@ class TransportMatching(nn.Module):
     Args:
         cost: "cosine" (1 − cos, in [0, 2]), "sqeuclidean", "euclidean", "dot", or a function from (*batch, n, d) and
             (*batch, m, d) to prices (*batch, n, m).
-        reg: Entropic regularisation in units of the cost; None = the exact linear programme, whose plan has no derivative.
+        reg: Entropic regularisation in units of the cost; None = the exact linear programme, whose plan has no
+            derivative.
         solver: See `partialot.solve`.
         gradient: See `partialot.solve`.
 

@@ -21,6 +21,10 @@ class Status(IntEnum):
     """The violation stopped falling at the rounding error of the dtype: solve in float64, or raise `reg` or `tol`."""
 
 
+Potentials = tuple[Tensor, Tensor]
+"""Of the sources (batch, n + 1) and of the targets (batch, m + 1), the border's last."""
+
+
 @dataclass(frozen=True)
 class SolverResult:
     """What a solver found for a flat batch, without any graph.
@@ -49,7 +53,7 @@ class Solver(ABC):
     def run(
         self,
         problem: BorderedProblem,
-        init: tuple[Float[Tensor, "batch sources"], Float[Tensor, "batch targets"]] | None,
+        init: Potentials | None,
     ) -> SolverResult:
         """Solve, recording no graph.
 

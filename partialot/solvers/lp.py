@@ -1,16 +1,16 @@
 """The exact linear programme, by the network simplex of POT behind two guards.
 
-POT 0.9.7 prices with an absolute tolerance and compares totals to six decimals, so costs far from 1 give plans several times
-too dear and weights far from 1 give none, with a warning at most. Costs are therefore brought to [0, 1] and weights to total 1
-first, and every answer is held against its own dual solution before it leaves.
+POT 0.9.7 prices with an absolute tolerance and compares totals to six decimals, so costs far from 1 give plans several
+times too dear and weights far from 1 give none, with a warning at most. Costs are therefore brought to [0, 1] and
+weights to total 1 first, and every answer is held against its own dual solution before it leaves.
 """
 
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-import ot
+import ot  # pyright: ignore[reportMissingTypeStubs]
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -39,9 +39,9 @@ _DUMMY_COPIES = 50
 class ExactLP(Solver):
     """The network simplex of Bonneel et al. (2011) as POT ships it, problem by problem, in float64 on the CPU.
 
-    Answers are exact to rounding relative to the optimum, or, where the optimal plan itself uses pairs many orders dearer than
-    its mean, relative to those. Potentials are optimal dual solutions.
-    `Solution.n_iter` is 0: POT does not count its pivots.
+    Answers are exact to rounding relative to the optimum, or, where the optimal plan itself uses pairs many orders
+    dearer than its mean, relative to those. Potentials are optimal dual solutions. `Solution.n_iter` is 0: POT does
+    not count its pivots.
 
     Attributes:
         max_iter: Most pivots for each problem.
@@ -57,7 +57,8 @@ class ExactLP(Solver):
         """
         if self.max_iter < 1:
             raise ValueError(
-                f"`max_iter` must be at least 1. Found `max_iter = {self.max_iter}`. Pass the most pivots you can afford."
+                f"`max_iter` must be at least 1. Found `max_iter = {self.max_iter}`. "
+                "Pass the most pivots you can afford."
             )
 
     def run(self, problem: BorderedProblem, init: tuple[Tensor, Tensor] | None) -> SolverResult:
@@ -70,17 +71,24 @@ class ExactLP(Solver):
         cost, a, b, mass = (
             tensor.detach().cpu().double().numpy() for tensor in (problem.cost, problem.a, problem.b, problem.mass)
         )
-        starts = [None] * len(mass) if init is None else list(zip(*(_array(side) for side in init), strict=True))
-        answers = [
-            _solve_one(_Programme(*parts), start, self.max_iter, index)
-            for index, (*parts, start) in enumerate(zip(cost, a, b, mass, starts, strict=True))
-        ]
-        plan, f, g, limited = (np.stack(side) for side in zip(*answers, strict=True)) if answers else _nothing(cost, a, b)
-        count = problem.mass.detach().new_zeros(len(mass), dtype=torch.int64)
-        status = count + torch.as_tensor(limited, device=count.device) * int(Status.ITERATION_LIMIT)
+        starts = None if init is None else (_array(init[0]), _array(init[1]))
+        plan, f, g = np.zeros_like(cost), np.zeros_like(a), np.zeros_like(b)
+        limited = np.zeros(len(mass), dtype=bool)
+        for index in range(len(mass)):
+            programme = _Programme(cost[index], a[index], b[index], float(mass[index]))
+            start = None if starts is None else (starts[0][index], starts[1][index])
+            plan[index], f[index], g[index], limited[index] = _solve_one(programme, start, self.max_iter, index)
         working = problem.cost.detach()
-        error = _violation(plan, a, b, mass)
-        return SolverResult(*(working.new_tensor(x) for x in (f, g, plan)), count, working.new_tensor(error), status)
+        pivots_left = torch.as_tensor(~limited, device=working.device)
+        status = torch.where(pivots_left, int(Status.CONVERGED), int(Status.ITERATION_LIMIT))
+        return SolverResult(
+            f=working.new_tensor(f),
+            g=working.new_tensor(g),
+            plan=working.new_tensor(plan),
+            n_iter=torch.zeros_like(status),
+            error=working.new_tensor(_violation(plan, a, b, mass)),
+            status=status,
+        )
 
 
 @dataclass(frozen=True)
@@ -135,8 +143,9 @@ class _Answer(NamedTuple):
 def _simplex(problem: _Programme, start: tuple[Array, Array] | None, max_iter: int, index: int) -> _Answer:
     """Solve a problem whose weights are all positive, at the scale at which its prices matter.
 
-    The simplex compares prices to some ulps of the largest. Where the optimum is orders cheaper, prices are capped near it:
-    an optimum of the capped problem that uses no capped pair is one of the problem itself, and its duals are valid.
+    The simplex compares prices to some ulps of the largest. Where the optimum is orders cheaper, prices are capped
+    near it: an optimum of the capped problem that uses no capped pair is one of the problem itself, and its duals are
+    valid.
     """
     allowed = np.isfinite(problem.cost)
     low, high = problem.cost[allowed].min(), problem.cost[allowed].max()
@@ -177,8 +186,8 @@ def _pivot(
     lost = plan[~allowed].sum() / problem.mass
     if lost > _ROUNDING:
         raise InfeasibleProblemError(
-            f"The pairs that `cost` allows must be able to carry the mass. Found {lost:.3g} of the mass of problem {index} without an "
-            "allowed way. Allow more pairs (finite costs), or pass a smaller `mass`."
+            f"The pairs that `cost` allows must be able to carry the mass. Found {lost:.3g} of the mass of problem "
+            f"{index} without an allowed way. Allow more pairs (finite costs), or pass a smaller `mass`."
         )
     plan[~allowed] = 0
     of_a, of_b, price = _derivatives(u, v, (n, m), (extra_a > 0, extra_b > 0))
@@ -186,7 +195,9 @@ def _pivot(
         price = _uncap(of_a, problem.a[:-1] > problem.mass, price)
         price = _uncap(of_b, problem.b[:-1] > problem.mass, price)
     if not limited:
-        _check_optimal(_Programme(np.where(allowed, cost, np.inf), a, b, problem.mass), plan, (of_a, of_b, price), index)
+        _check_optimal(
+            _Programme(np.where(allowed, cost, np.inf), a, b, problem.mass), plan, (of_a, of_b, price), index
+        )
     return _Answer(plan, of_a * unit, of_b * unit, price * unit + low, limited)
 
 
@@ -197,15 +208,18 @@ def _network_simplex(
     total = source.sum()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        flow, log = ot.emd(
-            source / total,
-            target / target.sum(),
-            cost,
-            numItermax=max_iter,
-            log=True,
-            center_dual=False,
-            check_marginals=False,
-            potentials_init=warm,
+        flow, log = cast(
+            "tuple[Array, dict[str, Any]]",
+            ot.emd(  # pyright: ignore[reportUnknownMemberType]
+                source / total,
+                target / target.sum(),
+                cost,
+                numItermax=max_iter,
+                log=True,
+                center_dual=False,
+                check_marginals=False,
+                potentials_init=warm,
+            ),
         )
     limited = log["warning"] is not None and "numItermax" in log["warning"]
     if log["warning"] is not None and not limited:
@@ -222,7 +236,9 @@ def _spare(weights: Array, mass: float, dummy: float) -> float:
     return float(spare) if dummy > 0 and spare > 8 * np.finfo(float).eps * weights.sum() else 0.0
 
 
-def _warm_start(start: tuple[Array, Array], affine: tuple[float, float], copies: tuple[int, int]) -> tuple[Array, Array]:
+def _warm_start(
+    start: tuple[Array, Array], affine: tuple[float, float], copies: tuple[int, int]
+) -> tuple[Array, Array]:
     low, unit = affine
     (f, f_dummy), (g, g_dummy) = ((side[:-1], side[-1]) for side in start)
     return (
@@ -231,9 +247,7 @@ def _warm_start(start: tuple[Array, Array], affine: tuple[float, float], copies:
     )
 
 
-def _derivatives(
-    u: Array, v: Array, size: tuple[int, int], dummies: tuple[bool, bool]
-) -> tuple[Array, Array, float]:
+def _derivatives(u: Array, v: Array, size: tuple[int, int], dummies: tuple[bool, bool]) -> tuple[Array, Array, float]:
     """Turn dual solutions into dV/da, dV/db and dV/dM; a missing dummy gets the highest potential the dual allows."""
     n, m = size
     u_dummy = u[n] if dummies[0] else -v[:m].max()
@@ -266,7 +280,7 @@ def _check_optimal(problem: _Programme, plan: Array, dual: tuple[Array, Array, f
     if gap > _ROUNDING:
         raise SolverError(
             "The plan and the dual solution of the network simplex must agree. "
-            f"Found them {gap:.3g} cost ranges apart in problem {index}. Report the problem, or solve it with `reg` set."
+            f"Found them {gap:.3g} cost ranges apart in problem {index}. Report it, or solve it with `reg` set."
         )
 
 
@@ -278,7 +292,3 @@ def _violation(plan: Array, a: Array, b: Array, mass: Array) -> Array:
 
 def _array(side: Tensor) -> Array:
     return side.detach().cpu().double().numpy()
-
-
-def _nothing(cost: Array, a: Array, b: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
-    return cost, a, b, np.zeros(0, dtype=bool)

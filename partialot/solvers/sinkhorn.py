@@ -1,21 +1,22 @@
 """Sinkhorn's algorithm with a closed-form mass step.
 
-Row and column updates alone need about 7·Σa/M sweeps to move a small mass M into the real block. The mass step sets it in
-closed form: with t = log(M / real mass), raise the real sources by t and lower the dummy target by t; the dummy row and column
-are unchanged, so it is one more exact ascent step of the dual. Every iterate then moves M to the last digit.
+Row and column updates alone need about 7·Σa/M sweeps to move a small mass M into the real block. The mass step sets it
+in closed form: with t = log(M / real mass), raise the real sources by t and lower the dummy target by t; the dummy row
+and column are unchanged, so it is one more exact ascent step of the dual. Every iterate then moves M to the last
+digit.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from partialot.augmentation import BorderedProblem
 from partialot.kernels import reference
 from partialot.kernels.sweep import RowPass, Weights, column_pass, row_pass
-from partialot.solvers.base import Solver, SolverResult, Status
-
-Potentials = tuple[Tensor, Tensor]
+from partialot.solvers.base import Potentials, Solver, SolverResult, Status
 
 _PATIENCE = 50
 """Sweeps without a tenth of progress after which a violation near the rounding error counts as its floor."""
@@ -23,15 +24,16 @@ _PATIENCE = 50
 
 @dataclass(frozen=True)
 class Sinkhorn(Solver):
-    """Alternating updates of the potentials, stable for any `reg`, each problem stopped by its own constraint violation.
+    """Alternating updates of the potentials, stable for any `reg`, each problem stopped by its own violation.
 
-    Problems that are done are iterated no further, and a problem solved in a batch takes exactly the steps it takes alone.
+    Problems that are done are iterated no further, and a problem solved in a batch takes exactly the steps it takes
+    alone.
 
     Attributes:
         max_iter: Most sweeps (one update of the rows, one of the columns, one of the mass).
-        tol: Largest constraint violation, relative to the mass moved: Σ_i |row sum − weight| over the real plan's share of
-            each row, and likewise for columns. None = 1e-5 in float32 and 1e-9 in float64, or what rounding permits
-            where the spread of the cost over `reg` is so large that it permits less.
+        tol: Largest constraint violation, relative to the mass moved: Σ_i |row sum − weight| over the real plan's
+            share of each row, and likewise for columns. None = 1e-5 in float32 and 1e-9 in float64, or what rounding
+            permits where the spread of the cost over `reg` is so large that it permits less.
 
     References:
         Cuturi (2013), Sinkhorn distances; Peyré and Cuturi (2019), Computational optimal transport, section 4.4.
@@ -48,7 +50,8 @@ class Sinkhorn(Solver):
         """
         if self.max_iter < 0:
             raise ValueError(
-                f"`max_iter` must be at least 0. Found `max_iter = {self.max_iter}`. Pass the most sweeps you can afford."
+                f"`max_iter` must be at least 0. Found `max_iter = {self.max_iter}`. "
+                "Pass the most sweeps you can afford."
             )
         if self.tol is not None and not self.tol > 0:
             raise ValueError(
@@ -81,7 +84,7 @@ class Sinkhorn(Solver):
         for sweep in range(int(n_iter.max()) if n_iter.numel() else 0):
             running = (n_iter > sweep).unsqueeze(-1)
             # A checkpoint recomputes the matrices of its sweep in the backward pass instead of keeping them all.
-            new_f, new_g = torch.utils.checkpoint.checkpoint(_differentiable_sweep, problem, f, g, use_reentrant=False)
+            new_f, new_g = cast(Potentials, checkpoint(_differentiable_sweep, problem, f, g, use_reentrant=False))
             f, g = torch.where(running, new_f, f), torch.where(running, new_g, g)
         working = problem.cost.dtype
         a, b = problem.a.to(working), problem.b.to(working)
