@@ -25,7 +25,7 @@ from fewshot.data.vocabulary import ObjectClass, Vocabulary, draw_vocabulary
 
 Split = Literal["base", "novel"]
 STREAM: dict[Split, int] = {"base": 1, "novel": 2}
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Part of every cache key; to be raised by whoever changes what the generator draws."""
 CHUNK = 50
 

@@ -16,6 +16,9 @@ BASE_MATERIALS = 27
 UNSEEN_MATERIALS = 9
 """Further materials; every novel class has at least one of them."""
 MATERIALS = BASE_MATERIALS + UNSEEN_MATERIALS
+BODY_RADIUS = 0.9
+ATTACHMENT_RADIUS = (0.56, 0.74)
+"""In units of the object's scale: the attachments together are as large as the body, so that no material dominates."""
 MAX_DRAWS = 10_000
 
 
@@ -107,7 +110,7 @@ def _lay_out(rng: np.random.Generator, class_id: int, triple: list[int]) -> Obje
     body = Part(
         outline=BODY_OUTLINES[rng.integers(len(BODY_OUTLINES))],
         centre=(0.0, 0.0),
-        radii=(stretch, 1.0 / stretch),
+        radii=(BODY_RADIUS * stretch, BODY_RADIUS / stretch),
         angle=float(rng.uniform(0.0, np.pi)),
         material=triple[0],
     )
@@ -121,7 +124,7 @@ def _lay_out(rng: np.random.Generator, class_id: int, triple: list[int]) -> Obje
 
 
 def _attach(rng: np.random.Generator, direction: float, material: int) -> Part:
-    distance, size = float(rng.uniform(0.85, 1.1)), float(rng.uniform(0.5, 0.68))
+    distance, size = float(rng.uniform(0.9, 1.1)), float(rng.uniform(*ATTACHMENT_RADIUS))
     stretch = float(np.exp(rng.uniform(-0.2, 0.2)))
     return Part(
         outline=OUTLINES[rng.integers(len(OUTLINES))],

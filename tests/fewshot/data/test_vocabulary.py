@@ -40,6 +40,12 @@ def test_materials_are_used_by_several_classes(vocabulary: Vocabulary) -> None:
     assert min(users) >= 2
 
 
+def test_no_material_dominates_an_object(vocabulary: Vocabulary) -> None:
+    for kind in vocabulary.base + vocabulary.novel:
+        body, *attachments = (part.radii[0] * part.radii[1] for part in kind.parts)
+        assert 0.7 * body < sum(attachments) < 1.4 * body
+
+
 def test_vocabulary_is_a_function_of_the_seed() -> None:
     first, second, third = (draw_vocabulary(seed, base_classes=5, novel_classes=2) for seed in (3, 3, 4))
     assert first == second != third
