@@ -77,7 +77,7 @@ def dummy_weights(problem: Problem) -> tuple[Float[Tensor, "*batch"], Float[Tens
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BorderedProblem:
     """A flat batch of balanced problems of total 1 whose cost has a border of zeros with a forbidden corner.
 
@@ -106,12 +106,11 @@ class BorderedProblem:
 
     def density(self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]) -> "BorderedMatrix":
         """Give the plan at these potentials relative to the product of the weights."""
-        block = reference.density(self.cost, f[:, :-1], g[:, :-1])
-        ceiling = torch.finfo(self.cost.dtype).max ** 0.25
+        flat = self.cost.new_zeros(1)
         return BorderedMatrix(
-            block,
-            (f[:, :-1] + g[:, -1:]).exp().clamp(max=ceiling),
-            (f[:, -1:] + g[:, :-1]).exp().clamp(max=ceiling),
+            block=reference.density(self.cost, f[:, :-1], g[:, :-1]),
+            column=reference.density(flat, f[:, :-1], g[:, -1:]).squeeze(-1),
+            row=reference.density(flat, f[:, -1:], g[:, :-1]).squeeze(-2),
         )
 
     def to_user_units(
@@ -135,8 +134,9 @@ class BorderedProblem:
     ) -> Float[Tensor, " batch"]:
         """Give how far the whole plan's mass, border included, is above the total, over the total; 0 for a coupling."""
         a, b = self.a.to(f.dtype), self.b.to(f.dtype)
-        border = (a[:, :-1] * b[:, -1:] * (f[:, :-1] + g[:, -1:]).exp()).sum(-1)
-        border = border + (a[:, -1:] * b[:, :-1] * (f[:, -1:] + g[:, :-1]).exp()).sum(-1)
+        column = reference.density(f.new_zeros(1), f[:, :-1], g[:, -1:]).squeeze(-1)
+        row = reference.density(f.new_zeros(1), f[:, -1:], g[:, :-1]).squeeze(-2)
+        border = (a[:, :-1] * b[:, -1:] * column).sum(-1) + (a[:, -1:] * b[:, :-1] * row).sum(-1)
         return plan.sum((-2, -1)) / self.total.to(f.dtype) + border - (self.a.sum(-1) > 0).to(f.dtype)
 
     def linear_value(self, problem: Problem, plan: Float[Tensor, "batch n m"]) -> Float[Tensor, " batch"]:
@@ -155,7 +155,7 @@ class BorderedProblem:
         return relative * rows.unsqueeze(-1) * columns.unsqueeze(-2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Duals:
     """Potentials as the user sees them, in units of the cost, and the derivatives they are.
 
@@ -196,7 +196,7 @@ def restrict_potentials(
     return Duals(of_a, of_b, of_a, of_b, torch.zeros_like(unit.squeeze(-1)), unit.squeeze(-1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BorderedMatrix:
     """A matrix kept as its real block, its last column and its last row; the corner is 0."""
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from partialot.problem import Problem
 
 _REPAIRS = 100
-"""Most rounds of repair around forbidden pairs; each fills the pairs that are allowed as far as both ends permit."""
+"""Most rounds of repair around forbidden pairs; each fills the pairs that are allowed within the room at both ends."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """A feasible plan and two bounds that bracket the exact optimum, valid at any iterate.
 
@@ -76,14 +76,25 @@ def round_plan(plan: Tensor, a: Tensor, b: Tensor, mass: Tensor, allowed: Tensor
     kept_a, kept_b = _keep(plan.sum(-1), a, mass), _keep(plan.sum(-2), b, mass)
     plan = plan * _ratio(kept_a, plan.sum(-1)).clamp(max=1.0).unsqueeze(-1)
     plan = plan * _ratio(kept_b, plan.sum(-2)).clamp(max=1.0).unsqueeze(-2)
-    for _ in range(1 if bool(allowed.all()) else _REPAIRS):
-        short_a, short_b = (kept_a - plan.sum(-1)).clamp(min=0), (kept_b - plan.sum(-2)).clamp(min=0)
-        if not bool((short_a.sum(-1) > 0).any()):
+    if bool(allowed.all()):
+        short_a, short_b = kept_a - plan.sum(-1), kept_b - plan.sum(-2)
+        return plan + _fill(short_a.clamp(min=0), short_b.clamp(min=0), allowed)
+    for _ in range(_REPAIRS):
+        missing = (mass - plan.sum((-2, -1))).clamp(min=0)
+        if not bool((missing > 0).any()):
             break
-        fill = short_a.unsqueeze(-1) * short_b.unsqueeze(-2) * allowed
-        most = torch.maximum(_ratio(fill.sum(-1), short_a).unsqueeze(-1), _ratio(fill.sum(-2), short_b).unsqueeze(-2))
-        plan = plan + _ratio(fill, most)
+        # Whoever has room may help: the nodes that are short may have no allowed pair left among themselves.
+        room_a, room_b = (a - plan.sum(-1)).clamp(min=0), (b - plan.sum(-2)).clamp(min=0)
+        extra = _fill(room_a, room_b, allowed)
+        plan = plan + extra * _ratio(missing, extra.sum((-2, -1))).clamp(max=1.0)[..., None, None]
     return plan
+
+
+def _fill(room_a: Tensor, room_b: Tensor, allowed: Tensor) -> Tensor:
+    """Add mass over the allowed pairs, in proportion to the room at both ends and within it."""
+    extra = room_a.unsqueeze(-1) * room_b.unsqueeze(-2) * allowed
+    over_a, over_b = _ratio(extra.sum(-1), room_a), _ratio(extra.sum(-2), room_b)
+    return _ratio(extra, torch.maximum(over_a.unsqueeze(-1), over_b.unsqueeze(-2)))
 
 
 def _keep(sent: Tensor, weights: Tensor, mass: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def leave_to_problem(function: F) -> F:
     return function
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A batch of transport problems whose every input has been checked and has the full batch shape.
 
@@ -78,15 +78,17 @@ class Problem:
         """
         geometry = cost if isinstance(cost, Geometry) else _dense(cost)
         n, m = geometry.size
-        empty = n * m == 0
-        a = _default_weights(geometry, n, empty) if a is None else a
-        b = _default_weights(geometry, m, empty) if b is None else b
-        scalars = {"mass": _scalar("mass", mass, geometry), "reg": _scalar("reg", reg, geometry)}
         for name, weights, size in (("a", a, n), ("b", b, m)):
-            _check_alike(name, weights, geometry)
-            _check_last_dimension(name, weights, size)
-        batch = _broadcast(geometry, a, b, scalars)
+            if weights is not None:
+                _check_alike(name, weights, geometry)
+                _check_last_dimension(name, weights, size)
         working = torch.float32 if geometry.dtype in HALF else geometry.dtype
+        total = 0.0 if n * m == 0 else 1.0
+        uniform = torch.full((1,), total, dtype=working, device=geometry.device)
+        a = (uniform / max(n, 1)).expand(n) if a is None else a
+        b = (uniform / max(m, 1)).expand(m) if b is None else b
+        scalars = {"mass": _scalar("mass", mass, geometry), "reg": _scalar("reg", reg, geometry)}
+        batch = _broadcast(geometry, a, b, scalars)
         problem = cls(
             geometry=geometry,
             a=a.to(working).expand(*batch, n),
@@ -131,13 +133,6 @@ def _dense(cost: object) -> DenseCost:
             "Pass one price for each pair of a source and a target node."
         )
     return DenseCost(cost)
-
-
-def _default_weights(geometry: Geometry, size: int, empty: bool) -> Tensor:
-    total = 0.0 if empty else 1.0
-    working = torch.float32 if geometry.dtype in HALF else geometry.dtype
-    weights = torch.full((size,), total / max(size, 1), dtype=working, device=geometry.device)
-    return weights if working == geometry.dtype else weights.to(geometry.dtype)
 
 
 def _scalar(name: str, value: object, geometry: Geometry) -> Tensor | None:

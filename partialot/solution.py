@@ -8,9 +8,10 @@ from torch import Tensor
 
 from partialot.certificate import Certificate, certify
 from partialot.problem import Problem
+from partialot.solvers import Status
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """A plan with everything known about it; leading dimensions are independent problems.
 
@@ -26,6 +27,7 @@ class Solution:
             finite one is given. In balanced problems, where mass cannot grow alone, the value per unit of mass.
         n_iter: Sweeps spent on each problem; 0 for `ExactLP`.
         status: A `Status` for each problem.
+        duals: Potentials of the dummy-node problem in units of the cost, dummies last: what `init` starts from.
     """
 
     problem: Problem
@@ -36,7 +38,6 @@ class Solution:
     n_iter: Int[Tensor, "*batch"]
     status: Int[Tensor, "*batch"]
     duals: tuple[Float[Tensor, "*batch sources"], Float[Tensor, "*batch targets"]]
-    """Potentials of the dummy-node problem in units of the cost, dummies last: what `init` starts from."""
 
     @property
     def marginal_error(self) -> Float[Tensor, "*batch"]:
@@ -56,7 +57,7 @@ class Solution:
     @property
     def converged(self) -> Bool[Tensor, "*batch"]:
         """Whether the solver met its tolerance, which bounds `marginal_error`; see `status` for why not."""
-        return self.status == 0
+        return self.status == Status.CONVERGED
 
     @property
     def value_linear(self) -> Float[Tensor, "*batch"]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from partialot.geometry.base import Geometry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DenseCost(Geometry):
     """A matrix of prices, one for each pair.
 

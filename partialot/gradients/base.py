@@ -19,7 +19,7 @@ from partialot.problem import Problem
 from partialot.solvers import Potentials, Solver, SolverResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """A flat batch of plans and values in the user's units, with whatever graph the gradient mode gives them.
 

@@ -25,7 +25,7 @@ Potentials = tuple[Tensor, Tensor]
 """Of the sources (batch, n + 1) and of the targets (batch, m + 1), the border's last."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SolverResult:
     """What a solver found for a flat batch, without any graph.
 
