@@ -130,7 +130,7 @@ def run_demo(config: DemoConfig) -> Run:
     with watch.measure("images"):
         base = load_split(config.data, "base", cache=config.cache, workers=config.workers)
         novel = load_split(config.data, "novel", cache=config.cache, workers=config.workers)
-    # Before hours of training, not after: this refuses classes with too few images.
+    # Before anything is trained, not after: this refuses classes with too few images.
     episodes = {shot: draw_evaluation_episodes(novel, shot, config.episodes) for shot in config.shots}
     with watch.measure("supervised stage"):
         pretrained = pretrain_backbone("small", base, config.pretraining, seed=config.seed, cache=config.cache)
