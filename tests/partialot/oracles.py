@@ -161,8 +161,6 @@ def solve_entropic(cost: Array, a: Array, b: Array, mass: float | None, reg: flo
     column_weights = np.append(b, 0.0 if mass is None else left_a)
     rows, columns = np.flatnonzero(row_weights > 0), np.flatnonzero(column_weights > 0)
     plan = np.zeros((n + 1, m + 1))
-    if moved == 0.0:
-        return EntropicOptimum(plan[:n, :m], 0.0, 0.0, 0.0)
     inner = np.ix_(rows, columns)
     row_weights, column_weights = row_weights[rows], column_weights[columns]
     reference = np.log(row_weights)[:, None] + np.log(column_weights) - np.log(row_weights.sum())

@@ -208,7 +208,7 @@ def batches(draw: st.DrawFn) -> Batch:
         return tuple(draw(st.sampled_from([size, 1])) for size in kept)
 
     cost, a, b, mass, reg = (
-        torch.rand(*leading(), *own, generator=generator, dtype=torch.float64) for own in ((n, m), (n,), (m,), (), ())
+        torch.rand((*leading(), *own), generator=generator, dtype=torch.float64) for own in ((n, m), (n,), (m,), (), ())
     )
     a, b = (a + 0.2) / (a + 0.2).sum(-1, keepdim=True), (b + 0.2) / (b + 0.2).sum(-1, keepdim=True)
     return Batch(cost, a, b, 0.05 + 0.9 * mass, 0.05 + reg, shape)

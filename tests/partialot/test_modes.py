@@ -12,6 +12,8 @@ from tests.partialot.problems import random_problem
 from tests.partialot.properties import SINKHORN, SOLVERS, solve
 
 BOTH = pytest.mark.parametrize("solver", SOLVERS)
+# The warning is about speed only.
+ANOMALY = pytest.mark.filterwarnings("ignore:Anomaly Detection")
 
 
 @BOTH
@@ -51,6 +53,7 @@ def test_autocast_pushes_nothing_to_half_precision(half: torch.dtype) -> None:
     assert_close(gradient, reference, rtol=1e-6, atol=1e-9)
 
 
+@ANOMALY
 @pytest.mark.parametrize("gradient", [partialot.Implicit(), partialot.Unrolled()], ids=["Implicit", "Unrolled"])
 def test_no_nan_appears_inside_at_small_regularisation(gradient: partialot.Implicit | partialot.Unrolled) -> None:
     problem = random_problem(reg=0.01)

@@ -17,7 +17,7 @@ FLOAT32_FLOOR = 1e-5
 
 
 def true_error(plan: Tensor, problem: NamedProblem) -> Tensor:
-    """Violation summed over the rows, over the columns, and of the mass: the largest of the three, relative to the mass."""
+    """Violation summed over the rows, over the columns, and of the mass: the largest, relative to the mass."""
     plan = plan.double()
     rows, columns = plan.sum(-1) - problem.a, plan.sum(-2) - problem.b
     if problem.mass is not None:
