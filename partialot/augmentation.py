@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partialot.kernels import reference
-from partialot.problem import Problem, leave_to_problem, slack
+from partialot.problem import Problem, checks_its_inputs, slack
 
 
 class AugmentedProblem(NamedTuple):
@@ -26,7 +26,7 @@ class AugmentedProblem(NamedTuple):
     b: Float[Tensor, "*batch targets"]
 
 
-@leave_to_problem
+@checks_its_inputs
 def augment(
     cost: Float[Tensor, "*batch n m"],
     a: Float[Tensor, "*#batch n"] | None = None,

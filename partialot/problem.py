@@ -18,8 +18,8 @@ F = TypeVar("F", bound=Callable[..., object])
 SUPPORTED = (*HALF, torch.float32, torch.float64)
 
 
-def leave_to_problem(function: F) -> F:
-    """Mark a function whose inputs `Problem` checks, with a remedy: run-time type checkers must not speak first.
+def checks_its_inputs(function: F) -> F:
+    """Mark a function that checks its inputs and says what to do: run-time type checkers must not speak first.
 
     What `typing.no_type_check` does, without hiding the signature from static checkers.
     """
@@ -48,7 +48,7 @@ class Problem:
     dtype: torch.dtype
 
     @classmethod
-    @leave_to_problem
+    @checks_its_inputs
     def from_inputs(
         cls,
         cost: Tensor | Geometry,

@@ -10,12 +10,12 @@ from partialot.augmentation import BorderedProblem, add_dummy_nodes
 from partialot.errors import ConvergenceWarning
 from partialot.geometry import Geometry
 from partialot.gradients import Answer, Gradient, Implicit
-from partialot.problem import Problem, leave_to_problem
+from partialot.problem import Problem, checks_its_inputs
 from partialot.solution import Solution
 from partialot.solvers import ExactLP, Sinkhorn, Solver, SolverResult, Status
 
 
-@leave_to_problem
+@checks_its_inputs
 def solve(
     cost: Float[Tensor, "*batch n m"] | Geometry,
     a: Float[Tensor, "*#batch n"] | None = None,

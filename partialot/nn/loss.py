@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from partialot.geometry.costs import CostFunction
 from partialot.gradients import Implicit
 from partialot.nn.matching import TransportMatching
+from partialot.problem import checks_its_inputs
 from partialot.solvers import Solver
 
 
@@ -25,6 +26,7 @@ class TransportLoss(nn.Module):
         ValueError: No cost or reduction has that name.
     """
 
+    @checks_its_inputs
     def __init__(
         self,
         *,

@@ -127,7 +127,7 @@ class _Loop:
         self.stalled = torch.where(error < 0.9 * self.best, 0, self.stalled + 1)
         self.best = torch.minimum(self.best, error)
         converged = error <= self.tol
-        floored = (self.stalled >= _PATIENCE) & (error <= 16 * self.floor) & ~converged
+        floored = (self.stalled >= _PATIENCE) & (error <= 64 * self.floor) & ~converged
         fresh = self.running if last else (converged | floored) & self.running
         if not bool(fresh.any()):
             return
@@ -171,7 +171,7 @@ def _tolerances(problem: BorderedProblem, tol: float | None) -> tuple[Tensor, Te
     # The argument f + g − cost is rounded at the size of its terms; sums then inherit that relative error.
     floor = torch.finfo(cost.dtype).eps * spread.clamp(min=1.0)
     usual = {torch.float32: 1e-5, torch.float64: 1e-9}[cost.dtype]
-    return ((8 * floor).clamp(min=usual) if tol is None else torch.full_like(floor, tol)), floor
+    return ((32 * floor).clamp(min=usual) if tol is None else torch.full_like(floor, tol)), floor
 
 
 def _first_column_error(loop: _Loop, rows: RowPass) -> Tensor:
