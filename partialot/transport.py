@@ -113,8 +113,8 @@ def _warn_unless_converged(result: SolverResult) -> None:
         floor = int((result.status == Status.PRECISION_FLOOR).sum())
         remedy = "Solve in float64, or raise `tol` or `reg`." if floor else "Raise `max_iter`, `tol` or `reg`."
         warnings.warn(
-            f"The constraint violation should fall to `tol`. Found {float(result.error[late].max()):.3g} of the mass in "
-            f"the worst of {int(late.sum())} of {late.numel()} problems, {floor} at the rounding error. {remedy}",
+            f"The constraint violation should fall to `tol`. Found {float(result.error[late].max()):.3g} of the mass "
+            f"in the worst of {int(late.sum())} of {late.numel()} problems, {floor} at the rounding error. {remedy}",
             ConvergenceWarning,
             stacklevel=3,
         )

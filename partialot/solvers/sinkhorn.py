@@ -127,7 +127,7 @@ class _Loop:
         self.stalled = torch.where(error < 0.9 * self.best, 0, self.stalled + 1)
         self.best = torch.minimum(self.best, error)
         converged = error <= self.tol
-        floored = (self.stalled >= _PATIENCE) & (error <= 64 * self.floor) & ~converged
+        floored = (self.stalled >= _PATIENCE) & (error <= 16 * self.floor) & ~converged
         fresh = self.running if last else (converged | floored) & self.running
         if not bool(fresh.any()):
             return
