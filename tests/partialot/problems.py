@@ -154,7 +154,7 @@ def partial_problems(draw: st.DrawFn, *, smallest_fraction: float = 1e-8, full: 
     """
     n, m = draw(st.integers(1, LARGEST_SIDE)), draw(st.integers(1, LARGEST_SIDE))
     cost, a, b = draw(costs(n, m)), draw(weights(n)), draw(weights(m))
-    movable = round(largest_mass(cost, a, b))
+    movable = largest_mass(cost, a, b)
     assume(movable > 0)
     fractions = [smallest_fraction, 0.01, 0.25, 0.5, 0.9] + ([1.0] if full else [])
     mass = movable * draw(st.sampled_from(fractions) | st.floats(max(smallest_fraction, 1e-3), 0.95))
