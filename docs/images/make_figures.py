@@ -45,7 +45,7 @@ def draw(axes: Axes, sources: Tensor, targets: Tensor, mass: float | None, title
 
 def main() -> None:
     """Draw balanced beside partial transport of the same points."""
-    figure = Figure(figsize=(9.0, 3.2), dpi=160, layout="constrained")
+    figure = Figure(figsize=(9.0, 1.9), dpi=160, layout="constrained")
     left, right = figure.subplots(1, 2)
     sources, targets = points()
     draw(left, sources, targets, None, "balanced: everything must move, outliers too")

@@ -57,7 +57,7 @@ def _scaled(cost: Array) -> Array:
 
 def _incidence(n: int, m: int) -> tuple[Array, Array]:
     """The matrices that take a flattened plan to its row sums and its column sums."""
-    return np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))
+    return np.repeat(np.eye(n), m, axis=1), np.tile(np.eye(m), n)
 
 
 def solve_by_highs(cost: Array, a: Array, b: Array, mass: float | None = None) -> Optimum:

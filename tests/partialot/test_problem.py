@@ -1,7 +1,6 @@
 """Wrong arguments are refused at the border, by a message that says what must hold, what was found and what to do."""
 
 import re
-from collections.abc import Mapping
 from math import inf, nan
 from typing import Any
 
@@ -10,7 +9,12 @@ import torch
 
 import partialot
 
-NUMBERS = {"cost": torch.rand(2, 3), "a": torch.tensor([0.5, 0.5]), "b": torch.tensor([0.4, 0.4, 0.2]), "mass": 0.5}
+NUMBERS: dict[str, Any] = {
+    "cost": torch.rand(2, 3),
+    "a": torch.tensor([0.5, 0.5]),
+    "b": torch.tensor([0.4, 0.4, 0.2]),
+    "mass": 0.5,
+}
 
 
 def sentences(argument: str, found: str) -> str:
@@ -18,7 +22,7 @@ def sentences(argument: str, found: str) -> str:
     return rf"(?s)`{argument}.*must.*\. Found .*{found}.*\. [A-Z][a-z]+ .*\."
 
 
-def assert_refused(error: type[Exception], match: str, changes: Mapping[str, Any]) -> None:
+def assert_refused(error: type[Exception], match: str, changes: dict[str, Any]) -> None:
     """`solve` raises `error` for the good numbers above with `changes`, whatever the solver."""
     for reg in (0.1, None):
         arguments = {**NUMBERS, "reg": reg} | changes
@@ -34,7 +38,7 @@ def changed(argument: str, index: tuple[int, ...], number: float) -> dict[str, t
 
 
 def test_the_numbers_that_the_refusals_start_from_are_solved() -> None:
-    assert partialot.solve(**NUMBERS, reg=0.1).converged  # pyright: ignore[reportArgumentType]
+    assert partialot.solve(**NUMBERS, reg=0.1).converged
 
 
 @pytest.mark.parametrize("number", [nan, -inf])
@@ -56,7 +60,7 @@ def test_masses_that_are_no_amount_are_refused(number: float) -> None:
 @pytest.mark.parametrize("number", [nan, inf, -0.25, 0.0])
 def test_regularisation_must_be_positive_and_finite(number: float) -> None:
     with pytest.raises(ValueError, match=sentences("reg", re.escape(str(number).rstrip("0").rstrip(".")))):
-        partialot.solve(**NUMBERS, reg=number)  # pyright: ignore[reportArgumentType]
+        partialot.solve(**NUMBERS, reg=number)
 
 
 def test_more_mass_than_the_weights_hold_is_refused_with_both_totals() -> None:
@@ -104,7 +108,7 @@ def test_the_first_offending_problem_of_a_batch_is_named() -> None:
     ids=lambda value: value if isinstance(value, str) else str(tuple(value.shape)),
 )
 def test_shapes_that_do_not_fit_are_refused_with_both_shapes(argument: str, tensor: torch.Tensor) -> None:
-    batched = {**NUMBERS, "cost": torch.rand(4, 2, 3), "reg": 0.1} | {argument: tensor}
+    batched: dict[str, Any] = {**NUMBERS, "cost": torch.rand(4, 2, 3), "reg": 0.1} | {argument: tensor}
     found = ", ".join(map(str, tensor.shape))
     with pytest.raises(ValueError, match=rf"(?s)`{argument}.*{re.escape(found)}"):
         partialot.solve(batched.pop("cost"), **batched)
@@ -113,21 +117,27 @@ def test_shapes_that_do_not_fit_are_refused_with_both_shapes(argument: str, tens
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64], ids=str)
 @pytest.mark.parametrize("argument", ["cost", "a", "b", "mass", "reg"])
 def test_tensors_that_are_not_real_floats_are_refused(argument: str, dtype: torch.dtype) -> None:
-    arguments = {**NUMBERS, "reg": 0.1} | {argument: torch.as_tensor(NUMBERS.get(argument, 0.5)).to(dtype)}
+    arguments: dict[str, Any] = {**NUMBERS, "reg": 0.1} | {
+        argument: torch.as_tensor(NUMBERS.get(argument, 0.5)).to(dtype)
+    }
     with pytest.raises(TypeError, match=sentences(argument, str(dtype))):
         partialot.solve(arguments.pop("cost"), **arguments)
 
 
 @pytest.mark.parametrize("argument", ["a", "b", "mass", "reg"])
 def test_mixed_dtypes_are_refused_naming_both(argument: str) -> None:
-    arguments = {**NUMBERS, "reg": 0.1} | {argument: torch.as_tensor(NUMBERS.get(argument, 0.5)).double()}
+    arguments: dict[str, Any] = {**NUMBERS, "reg": 0.1} | {
+        argument: torch.as_tensor(NUMBERS.get(argument, 0.5)).double()
+    }
     with pytest.raises(TypeError, match=r"(?s)float32.*float64|float64.*float32"):
         partialot.solve(arguments.pop("cost"), **arguments)
 
 
 @pytest.mark.parametrize("argument", ["a", "b", "mass", "reg"])
 def test_mixed_devices_are_refused_naming_both(argument: str) -> None:
-    arguments = {**NUMBERS, "reg": 0.1} | {argument: torch.as_tensor(NUMBERS.get(argument, 0.5)).to("meta")}
+    arguments: dict[str, Any] = {**NUMBERS, "reg": 0.1} | {
+        argument: torch.as_tensor(NUMBERS.get(argument, 0.5)).to("meta")
+    }
     with pytest.raises((TypeError, ValueError), match=r"(?s)cpu.*meta|meta.*cpu"):
         partialot.solve(arguments.pop("cost"), **arguments)
 
@@ -143,9 +153,9 @@ def test_arguments_of_another_type_are_refused(argument: str, value: object) -> 
 
 def test_a_solver_that_does_not_fit_the_regularisation_is_refused() -> None:
     with pytest.raises(ValueError, match=r"(?s)`reg`.*\. [A-Z]"):
-        partialot.solve(**NUMBERS, solver=partialot.Sinkhorn())  # pyright: ignore[reportArgumentType]
+        partialot.solve(**NUMBERS, solver=partialot.Sinkhorn())
     with pytest.raises(ValueError, match=r"(?s)`reg`.*\. [A-Z]"):
-        partialot.solve(**NUMBERS, reg=0.1, solver=partialot.ExactLP())  # pyright: ignore[reportArgumentType]
+        partialot.solve(**NUMBERS, reg=0.1, solver=partialot.ExactLP())
 
 
 @pytest.mark.parametrize("mass", [None, 1.0])
@@ -163,7 +173,7 @@ def test_too_little_capacity_around_forbidden_pairs_is_never_bridged(reg: float 
     """Both sources may reach the first target only, which holds 0.4 of the 0.6 asked for."""
     cost = torch.tensor([[0.1, inf, inf], [0.2, inf, inf]])
     try:
-        solution = partialot.solve(cost, NUMBERS["a"], NUMBERS["b"], mass=0.6, reg=reg)  # pyright: ignore[reportArgumentType]
+        solution = partialot.solve(cost, NUMBERS["a"], NUMBERS["b"], mass=0.6, reg=reg)
     except partialot.InfeasibleProblemError as error:
         assert re.search(r"(?s)`cost.*\. [A-Z]", str(error))  # noqa: PT017 - refusing is one of two right answers
     else:
