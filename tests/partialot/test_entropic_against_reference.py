@@ -39,7 +39,7 @@ def test_named_cases_have_the_optimum_of_the_reference(problem: NamedProblem) ->
     assert_optimal(problem)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(partial_problems(smallest_fraction=1e-3, full=False))
 def test_drawn_problems_have_the_optimum_of_the_reference(problem: NamedProblem) -> None:
     assert_optimal(problem)

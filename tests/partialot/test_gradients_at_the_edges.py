@@ -62,6 +62,21 @@ def test_envelope_refuses_to_differentiate_what_it_holds_fixed(output: str) -> N
         answer.sum().backward()
 
 
+@pytest.mark.parametrize(("tol", "max_iter"), [(0.0, 10), (-1e-6, 10), (None, 0)])
+def test_settings_of_the_adjoint_system_out_of_range_are_refused(tol: float | None, max_iter: int) -> None:
+    with pytest.raises(ValueError, match=rf"positive `tol`.*Found `tol = {tol}` and `max_iter = {max_iter}`\. Leave"):
+        partialot.Implicit(tol=tol, max_iter=max_iter)
+
+
+def test_an_adjoint_system_cut_short_warns_in_the_backward_pass() -> None:
+    problem = random_problem(reg=0.02)
+    cost = problem.cost.clone().requires_grad_()
+    gradient = partialot.Implicit(max_iter=1)
+    plan = partialot.solve(cost, problem.a, problem.b, mass=0.6, reg=0.02, solver=SINKHORN, gradient=gradient).plan
+    with pytest.warns(partialot.ConvergenceWarning, match=r"adjoint.*stopped at .*\. Raise `Implicit"):
+        plan.square().sum().backward()
+
+
 def test_unrolling_an_exact_solve_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Unrolled.*Found ExactLP\. Pass `reg`"):
         partialot.solve(torch.rand(3, 4), mass=0.5, gradient=partialot.Unrolled())
