@@ -14,7 +14,7 @@ _REPAIRS = 100
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """A feasible plan and two bounds that bracket the exact optimum, valid at any iterate.
+    """A feasible plan and two bounds that bracket the exact optimum, valid at any iterate; all in float64.
 
     Attributes:
         plan: A plan that respects both weights and every forbidden pair and moves exactly the mass.
@@ -68,7 +68,7 @@ def certify(
         dual = _partial_bound(priced, a, b, mass, f.double(), mass_price.double())
     # Bounds cross only by rounding.
     dual = torch.minimum(dual, primal)
-    return Certificate(*(x.to(problem.dtype) for x in (rounded, primal, dual, primal - dual)))
+    return Certificate(rounded, primal, dual, primal - dual)
 
 
 def round_plan(plan: Tensor, a: Tensor, b: Tensor, mass: Tensor, allowed: Tensor) -> Tensor:
@@ -79,10 +79,12 @@ def round_plan(plan: Tensor, a: Tensor, b: Tensor, mass: Tensor, allowed: Tensor
     if bool(allowed.all()):
         short_a, short_b = kept_a - plan.sum(-1), kept_b - plan.sum(-2)
         return plan + _fill(short_a.clamp(min=0), short_b.clamp(min=0), allowed)
+    before = torch.full_like(mass, torch.inf)
     for _ in range(_REPAIRS):
         missing = (mass - plan.sum((-2, -1))).clamp(min=0)
-        if not bool((missing > 0).any()):
+        if not bool(((missing > 0) & (missing < 0.9 * before)).any()):
             break
+        before = missing
         # Whoever has room may help: the nodes that are short may have no allowed pair left among themselves.
         room_a, room_b = (a - plan.sum(-1)).clamp(min=0), (b - plan.sum(-2)).clamp(min=0)
         extra = _fill(room_a, room_b, allowed)

@@ -1,30 +1,22 @@
 """The one border: every input is checked, brought to one shape and one type here, and nowhere else."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from partialot.errors import InfeasibleProblemError
 from partialot.geometry import DenseCost, Geometry
-
-HALF = (torch.float16, torch.bfloat16)
-F = TypeVar("F", bound=Callable[..., object])
-SUPPORTED = (*HALF, torch.float32, torch.float64)
-
-
-def checks_its_inputs(function: F) -> F:
-    """Mark a function that checks its inputs and says what to do: run-time type checkers must not speak first.
-
-    What `typing.no_type_check` does, without hiding the signature from static checkers.
-    """
-    setattr(function, "__no_type_check__", True)  # noqa: B010 - an attribute that the type of functions does not list
-    return function
+from partialot.inputs import (
+    broadcast_batches,
+    check_alike,
+    check_last_dimension,
+    checks_its_inputs,
+    scalar,
+    working_type,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,19 +68,19 @@ class Problem:
             InfeasibleProblemError: More mass is asked for than there is, or totals differ, or allowed pairs cannot
                 carry it.
         """
-        geometry = cost if isinstance(cost, Geometry) else _dense(cost)
+        geometry = cost if isinstance(cost, Geometry) else DenseCost(cost)
         n, m = geometry.size
         for name, weights, size in (("a", a, n), ("b", b, m)):
             if weights is not None:
-                _check_alike(name, weights, geometry)
-                _check_last_dimension(name, weights, size)
-        working = torch.float32 if geometry.dtype in HALF else geometry.dtype
+                check_alike(name, weights, geometry)
+                check_last_dimension(name, weights, size)
+        working = working_type(geometry.dtype)
         total = 0.0 if n * m == 0 else 1.0
         uniform = torch.full((1,), total, dtype=working, device=geometry.device)
         a = (uniform / max(n, 1)).expand(n) if a is None else a
         b = (uniform / max(m, 1)).expand(m) if b is None else b
-        scalars = {"mass": _scalar("mass", mass, geometry), "reg": _scalar("reg", reg, geometry)}
-        batch = _broadcast(geometry, a, b, scalars)
+        scalars = {"mass": scalar("mass", mass, geometry), "reg": scalar("reg", reg, geometry)}
+        batch = broadcast_batches(geometry, a, b, scalars)
         problem = cls(
             geometry=geometry,
             a=a.to(working).expand(*batch, n),
@@ -121,86 +113,9 @@ def slack(problem: Problem) -> float:
     return min(ulp * (4 + math.sqrt(max(*problem.size, 1))), 0.02)
 
 
-def _dense(cost: object) -> DenseCost:
-    if not isinstance(cost, Tensor):
-        raise TypeError(
-            f"`cost` must be a torch.Tensor or a Geometry. Found {type(cost).__name__}. Use torch.as_tensor."
-        )
-    _check_type("cost", cost.dtype)
-    if cost.ndim < 2:
-        raise ValueError(
-            f"`cost` must have the shape (*batch, n, m). Found {tuple(cost.shape)}. "
-            "Pass one price for each pair of a source and a target node."
-        )
-    return DenseCost(cost)
-
-
-def _scalar(name: str, value: object, geometry: Geometry) -> Tensor | None:
-    if value is None:
-        return None
-    if isinstance(value, Tensor):
-        _check_alike(name, value, geometry)
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(
-            f"`{name}` must be a number, a tensor of shape (*batch,) or None. Found {type(value).__name__}. "
-            f"Pass a Python number for all problems, or a tensor with one value for each."
-        )
-    working = torch.float32 if geometry.dtype in HALF else geometry.dtype
-    return torch.tensor(float(value), dtype=working, device=geometry.device)
-
-
-def _check_type(name: str, dtype: torch.dtype) -> None:
-    if dtype not in SUPPORTED:
-        raise TypeError(
-            f"`{name}` must be real and floating-point (float16, bfloat16, float32 or float64). Found {dtype}. "
-            f"Convert it first, e.g. `{name}.to(torch.float32)`."
-        )
-
-
-def _check_alike(name: str, value: object, geometry: Geometry) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(
-            f"`{name}` must be a torch.Tensor. Found {type(value).__name__}. "
-            f"Convert it with torch.as_tensor(..., dtype={geometry.dtype})."
-        )
-    _check_type(name, value.dtype)
-    if value.dtype != geometry.dtype:
-        raise TypeError(
-            f"`{name}` must have the dtype of `cost`. Found {value.dtype} beside {geometry.dtype}. "
-            f"Convert one of them, e.g. `{name}.to({geometry.dtype})`."
-        )
-    if value.device != geometry.device:
-        raise TypeError(
-            f"`{name}` must be on the device of `cost`. Found {value.device} beside {geometry.device}. "
-            f"Move one of them, e.g. `{name}.to('{geometry.device}')`."
-        )
-
-
-def _check_last_dimension(name: str, weights: Tensor, size: int) -> None:
-    if weights.ndim < 1 or weights.shape[-1] != size:
-        side = "row" if name == "a" else "column"
-        raise ValueError(
-            f"`{name}` must have one weight for each {side} of `cost`, {size} of them in its last dimension. "
-            f"Found the shape {tuple(weights.shape)}. Pass a tensor of shape (*batch, {size})."
-        )
-
-
-def _broadcast(geometry: Geometry, a: Tensor, b: Tensor, scalars: dict[str, Tensor | None]) -> torch.Size:
-    shapes = {"cost": geometry.batch_shape, "a": a.shape[:-1], "b": b.shape[:-1]}
-    shapes |= {name: value.shape for name, value in scalars.items() if value is not None}
-    try:
-        return torch.Size(np.broadcast_shapes(*shapes.values()))
-    except ValueError:
-        found = ", ".join(f"{name}: {tuple(shape)}" for name, shape in shapes.items())
-        raise ValueError(
-            "The batch dimensions of `cost`, `a`, `b`, `mass` and `reg` must broadcast. "
-            f"Found {found}. Add dimensions of size 1 where a tensor is shared by several problems."
-        ) from None
-
-
 def _check_values(problem: Problem) -> None:
     cost = problem.geometry.matrix().detach()
+    forbids = False
     if cost.numel():
         lowest, highest = cost.aminmax()
         # A NaN anywhere makes the minimum NaN, so one pass finds NaN and -inf alike.
@@ -211,8 +126,9 @@ def _check_values(problem: Problem) -> None:
                 f"Found {float(lowest)}{_where(wrong)}. Replace such entries before solving."
             )
         forbids = bool(highest == torch.inf)
-    else:
-        forbids = False
+        if forbids:
+            highest = cost.masked_fill(cost == torch.inf, -torch.inf).amax()
+        _check_reg(problem, max(float(highest) - float(lowest), 0.0))
     for name, weights in (("a", problem.a.detach()), ("b", problem.b.detach())):
         wrong = ~((weights >= 0) & (weights < torch.inf)).all(-1)
         if bool(wrong.any()):
@@ -221,18 +137,24 @@ def _check_values(problem: Problem) -> None:
                 f"{_first(weights.masked_fill(weights.isfinite() & (weights >= 0), 0), wrong)}{_where(wrong)}. "
                 "Clamp or normalise the weights first."
             )
-    _check_reg(problem)
     _check_mass(problem, forbids)
 
 
-def _check_reg(problem: Problem) -> None:
-    if problem.reg is None:
-        return
-    wrong = ~((problem.reg > 0) & (problem.reg < torch.inf))
-    if bool(wrong.any()):
+def _check_reg(problem: Problem, spread: float) -> None:
+    limit = torch.finfo(problem.a.dtype)
+    if problem.reg is not None:
+        wrong = ~((problem.reg > 0) & (problem.reg < torch.inf))
+        if bool(wrong.any()):
+            raise ValueError(
+                f"`reg` must be positive and finite. Found `reg = {float(problem.reg[wrong][0]):.9g}`{_where(wrong)}. "
+                "Pass a positive number in units of the cost, or `reg=None` for the exact linear programme."
+            )
+    least = 1.0 if problem.reg is None or not problem.reg.numel() else float(problem.reg.detach().min())
+    most = 1.0 if problem.reg is None or not problem.reg.numel() else float(problem.reg.detach().max())
+    if spread > limit.max / 4 or spread / least > limit.max**0.5 or most > limit.max**0.5 or least < limit.tiny:
         raise ValueError(
-            f"`reg` must be positive and finite. Found `reg = {float(problem.reg[wrong][0]):.9g}`{_where(wrong)}. "
-            "Pass a positive number in units of the cost, or `reg=None` for the exact linear programme."
+            f"The range of `cost`, `reg` and their ratio must be numbers that {problem.a.dtype} can compute with. Found "
+            f"a range of {spread:.3g} and `reg` from {least:.3g} to {most:.3g}. Rescale both, or work in float64."
         )
 
 
@@ -257,24 +179,31 @@ def _check_mass(problem: Problem, forbids: bool) -> None:
                 f"`mass` must be finite and at least 0. Found `mass = {float(wanted[wrong][0]):.9g}`{_where(wrong)}. "
                 "Pass an absolute amount in the units of `a` and `b`."
             )
-    _check_available(wanted, torch.minimum(total_a, total_b), tolerance, "of `a.sum(-1)` and `b.sum(-1)`")
+    least = torch.finfo(problem.a.dtype).tiny * torch.maximum(total_a, total_b)
+    wrong = (wanted > 0) & (wanted < least)
+    if bool(wrong.any()):
+        raise ValueError(
+            f"`mass` must be 0 or a part of the weights that {problem.a.dtype} can compute with. Found "
+            f"`mass = {float(wanted[wrong][0]):.3g}`{_where(wrong)}. Pass 0, or work in float64."
+        )
+    available = torch.minimum(total_a, total_b)
+    _check_available(wanted, available, tolerance, "of `a.sum(-1)` and `b.sum(-1)`", "Pass a smaller `mass`.")
     if forbids:
         allowed = problem.cost().detach() < torch.inf
         reach_a = (a * (allowed & (b > 0).unsqueeze(-2)).any(-1)).sum(-1)
         reach_b = (b * (allowed & (a > 0).unsqueeze(-1)).any(-2)).sum(-1)
-        _check_available(
-            wanted, torch.minimum(reach_a, reach_b), tolerance, "total of the weights that `cost` allows to pair"
-        )
+        remedy = "Allow more pairs by finite costs, or pass a smaller `mass`."
+        whose = "total of the weights that `cost` allows to pair"
+        _check_available(wanted, torch.minimum(reach_a, reach_b), tolerance, whose, remedy)
 
 
-def _check_available(wanted: Tensor, available: Tensor, tolerance: float, whose: str) -> None:
+def _check_available(wanted: Tensor, available: Tensor, tolerance: float, whose: str, remedy: str) -> None:
     wrong = wanted > available * (1 + tolerance)
     if bool(wrong.any()):
         most = float(available[wrong][0])
         raise InfeasibleProblemError(
-            f"`mass` must not exceed the smaller {whose}. Found `mass = {float(wanted[wrong][0]):.9g}` where at most "
-            f"{most:.9g} is available{_where(wrong)}, {float(wanted[wrong][0]) - most:.3g} too much. "
-            "Pass a smaller `mass`, or allow more pairs by finite costs."
+            f"The mass to move must not exceed the smaller {whose}. Found `mass = {float(wanted[wrong][0]):.9g}` where "
+            f"at most {most:.9g} is available{_where(wrong)}, {float(wanted[wrong][0]) - most:.3g} too much. {remedy}"
         )
 
 

@@ -94,7 +94,8 @@ class Solution:
         """Multiply the plan with x.
 
         Args:
-            x: One number for each target, (*batch, m), or k of them, (*batch, m, k) with a batch that broadcasts.
+            x: One number for each target, (*batch, m), or k of them, (*batch, m, k); batch dimensions of size 1 are
+                shared.
 
         Returns:
             (*batch, n) or (*batch, n, k).
@@ -108,7 +109,8 @@ class Solution:
         """Multiply the transposed plan with y.
 
         Args:
-            y: One number for each source, (*batch, n), or k of them, (*batch, n, k) with a batch that broadcasts.
+            y: One number for each source, (*batch, n), or k of them, (*batch, n, k); batch dimensions of size 1 are
+                shared.
 
         Returns:
             (*batch, m) or (*batch, m, k).
@@ -125,12 +127,17 @@ class Solution:
 
 
 def _product(plan: Tensor, x: Tensor) -> Tensor:
-    if x.shape == (*plan.shape[:-2], plan.shape[-1]):
-        return (plan @ x.unsqueeze(-1)).squeeze(-1)
-    if x.ndim < 2 or x.shape[-2] != plan.shape[-1]:
+    vectors = x.unsqueeze(-1) if x.ndim == plan.ndim - 1 else x
+    if vectors.ndim != plan.ndim or vectors.shape[-2] != plan.shape[-1] or not _broadcasts(plan, vectors):
         raise ValueError(
             f"The plan multiplies tensors of shape (*batch, {plan.shape[-1]}) or (*batch, {plan.shape[-1]}, k). "
             f"Found {tuple(x.shape)} beside a plan of {tuple(plan.shape)}. "
             "Use `apply` for targets, `apply_transpose` for sources."
         )
-    return plan @ x
+    product = plan @ vectors.to(plan.dtype)
+    return product.squeeze(-1) if x.ndim == plan.ndim - 1 else product
+
+
+def _broadcasts(plan: Tensor, vectors: Tensor) -> bool:
+    pairs = zip(plan.shape[:-2], vectors.shape[:-2], strict=True)
+    return all(one == other or 1 in (one, other) for one, other in pairs)

@@ -9,10 +9,17 @@ from torch import Tensor
 from partialot.augmentation import BorderedProblem, add_dummy_nodes
 from partialot.errors import ConvergenceWarning
 from partialot.geometry import Geometry
-from partialot.gradients import Answer, Gradient, Implicit
-from partialot.problem import Problem, checks_its_inputs
+from partialot.gradients import Answer, Gradient, Implicit, Unrolled
+from partialot.inputs import checks_its_inputs
+from partialot.problem import Problem
 from partialot.solution import Solution
 from partialot.solvers import ExactLP, Sinkhorn, Solver, SolverResult, Status
+
+_KINDS = {
+    "solver": "a Solver such as Sinkhorn() or ExactLP()",
+    "gradient": "a Gradient such as Implicit(), Unrolled() or Envelope()",
+    "init": "a Solution",
+}
 
 
 @checks_its_inputs
@@ -43,7 +50,8 @@ def solve(
         reg: Entropic regularisation in units of the cost; None solves the linear programme exactly.
         solver: How to solve; None takes `Sinkhorn()` with `reg` and `ExactLP()` without.
         gradient: How derivatives of plan and value reach the inputs.
-        init: A solution to start from, of a problem of the same shape: fewer iterations, the same answer.
+        init: A solution of a problem of the same shape, from whose potentials to start: the same answer, in fewer
+            sweeps where that problem was solved with a like `reg`.
 
     Returns:
         The plan with its value, potentials and state of convergence; `certificate()` bounds its distance from the
@@ -67,6 +75,7 @@ def solve(
         Cuturi (2013), Sinkhorn distances: lightspeed computation of optimal transport.
     """
     problem = Problem.from_inputs(cost, a, b, mass=mass, reg=reg)
+    _check_options(solver, gradient, init)
     solver = _choose(solver, problem)
     # Autocast would compute some products in half precision.
     with torch.autocast(problem.a.device.type, enabled=False):
@@ -74,20 +83,34 @@ def solve(
         start = _starting_potentials(init, problem, bordered)
         result = solver.run(bordered, start)
         answer = gradient.attach(problem, bordered, solver, result, start)
-    _warn_unless_converged(result)
+    _warn_unless_converged(result, solver)
     return _shape(problem, bordered, result, answer)
 
 
 def _choose(solver: Solver | None, problem: Problem) -> Solver:
     if solver is None:
         return ExactLP() if problem.reg is None else Sinkhorn()
-    if isinstance(solver, ExactLP) != (problem.reg is None):
+    if solver.entropic == (problem.reg is None):
         found = "no `reg`" if problem.reg is None else "a `reg`"
         raise ValueError(
             f"`Sinkhorn` must have a `reg`, `ExactLP` none. Found {type(solver).__name__} and {found}. "
             "Pass or leave out `reg`, or leave out `solver`."
         )
     return solver
+
+
+def _check_options(solver: object, gradient: object, init: object) -> None:
+    options = (("solver", solver, Solver | None), ("gradient", gradient, Gradient), ("init", init, Solution | None))
+    for name, value, kind in options:
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"`{name}` must be {_KINDS[name]}. Found {value!r}. Pass an instance, or leave `{name}` out."
+            )
+    if init is not None and isinstance(gradient, Unrolled):
+        raise ValueError(
+            "`gradient=Unrolled()` must start from scratch: derivatives do not flow through `init`. Found an `init`. "
+            "Leave it out, or pass `gradient=Implicit()`."
+        )
 
 
 def _starting_potentials(
@@ -107,11 +130,17 @@ def _starting_potentials(
     return bordered.from_user_units(f.reshape(count, f.shape[-1]), g.reshape(count, g.shape[-1]))
 
 
-def _warn_unless_converged(result: SolverResult) -> None:
+def _warn_unless_converged(result: SolverResult, solver: Solver) -> None:
     late = result.status != Status.CONVERGED
     if bool(late.any()):
         floor = int((result.status == Status.PRECISION_FLOOR).sum())
-        remedy = "Solve in float64, or raise `tol` or `reg`." if floor else "Raise `max_iter`, `tol` or `reg`."
+        remedy = (
+            "Solve in float64, or raise `tol` or `reg`."
+            if floor
+            else "Raise `max_iter`, `tol` or `reg`, or allow more pairs."
+        )
+        if not solver.entropic:
+            remedy = "Raise `max_iter`."
         warnings.warn(
             f"The constraint violation should fall to `tol`. Found {float(result.error[late].max()):.3g} of the mass "
             f"in the worst of {int(late.sum())} of {late.numel()} problems, {floor} at the rounding error. {remedy}",

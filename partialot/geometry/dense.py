@@ -8,16 +8,46 @@ from torch import Tensor
 
 from partialot.geometry.base import Geometry
 
+HALF = (torch.float16, torch.bfloat16)
+_SUPPORTED = (*HALF, torch.float32, torch.float64)
+
+
+def check_type(name: str, dtype: torch.dtype) -> None:
+    """Require real floating-point numbers."""
+    if dtype not in _SUPPORTED:
+        raise TypeError(
+            f"`{name}` must be real and floating-point (float16, bfloat16, float32 or float64). Found {dtype}. "
+            f"Convert it first, e.g. `{name}.to(torch.float32)`."
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class DenseCost(Geometry):
     """A matrix of prices, one for each pair.
 
     Attributes:
-        cost: Price of moving one unit of mass from source i to target j; any sign, `inf` = forbidden.
+        cost: (*batch, n, m), price of moving one unit of mass from source i to target j; any sign, `inf` = forbidden.
     """
 
-    cost: Float[Tensor, "*batch n m"]
+    cost: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse what is no matrix of prices.
+
+        Raises:
+            TypeError: The cost is no tensor, or not one of floating-point numbers.
+            ValueError: It has fewer than two dimensions.
+        """
+        if not isinstance(self.cost, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers exist
+            raise TypeError(
+                f"`cost` must be a torch.Tensor or a Geometry. Found {type(self.cost).__name__}. Use torch.as_tensor."
+            )
+        check_type("cost", self.cost.dtype)
+        if self.cost.ndim < 2:
+            raise ValueError(
+                f"`cost` must have the shape (*batch, n, m). Found {tuple(self.cost.shape)}. "
+                "Pass one price for each pair of a source and a target node."
+            )
 
     @property
     def batch_shape(self) -> torch.Size:

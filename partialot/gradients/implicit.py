@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from partialot.augmentation import BorderedMatrix, BorderedProblem
+from partialot.augmentation import BorderedProblem
 from partialot.errors import ConvergenceWarning
 from partialot.gradients.base import Answer, Gradient, answer_from_potentials
 from partialot.gradients.conjugate_gradient import conjugate_gradient
 from partialot.gradients.envelope import Envelope
+from partialot.kernels.bordered import BorderedMatrix
 from partialot.problem import Problem
 from partialot.solvers import Potentials, Solver, SolverResult
 
@@ -51,9 +52,10 @@ class Implicit(Gradient):
         Raises:
             ValueError: `tol` or `max_iter` is not positive.
         """
-        if self.max_iter < 1 or (self.tol is not None and not self.tol > 0):
+        whole = self.max_iter == int(self.max_iter) and self.max_iter >= 1
+        if not whole or (self.tol is not None and not self.tol > 0):
             raise ValueError(
-                "`Implicit` needs a positive `tol` and `max_iter`. "
+                "`Implicit` must have a positive `tol` and a whole positive `max_iter`. "
                 f"Found `tol = {self.tol}` and `max_iter = {self.max_iter}`. Leave them out for the defaults."
             )
 

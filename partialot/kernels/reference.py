@@ -86,5 +86,6 @@ def density(cost: Tensor, f: Tensor, g: Tensor) -> Tensor:
     Returns:
         (batch, n, m), 0 at forbidden pairs, bounded so that a weight of 0 times it is 0.
     """
-    ceiling = torch.finfo(cost.dtype).max ** 0.25
+    # At a solution it is at most 1 over the larger of the two weights.
+    ceiling = torch.finfo(cost.dtype).max ** 0.75
     return (f.unsqueeze(-1) + g.unsqueeze(-2) - cost).exp().clamp(max=ceiling)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from partialot.geometry.costs import CostFunction
 from partialot.gradients import Implicit
+from partialot.inputs import checks_its_inputs
 from partialot.nn.matching import TransportMatching
-from partialot.problem import checks_its_inputs
 from partialot.solvers import Solver
 
 
@@ -66,3 +66,7 @@ class TransportLoss(nn.Module):
         if self.reduction == "none":
             return value
         return value.mean() if self.reduction == "mean" else value.sum()
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"mass={self.mass}, reduction={self.reduction}"

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from partialot.geometry.costs import COSTS, CostFunction
 from partialot.gradients import Gradient, Implicit
+from partialot.inputs import checks_its_inputs
 from partialot.solution import Solution
 from partialot.solvers import Solver
 from partialot.transport import solve
@@ -26,6 +27,7 @@ class TransportMatching(nn.Module):
         ValueError: No cost has that name.
     """
 
+    @checks_its_inputs
     def __init__(
         self,
         *,
@@ -35,7 +37,7 @@ class TransportMatching(nn.Module):
         gradient: Gradient | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(cost, str) and cost not in COSTS:
+        if not (callable(cost) or cost in COSTS):
             raise ValueError(
                 f"`cost` must name a known cost or be a function. Found {cost!r}. "
                 f"Pass one of {', '.join(COSTS)}, or a function of two feature tensors."

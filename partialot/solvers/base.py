@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -47,7 +48,13 @@ class SolverResult:
 
 
 class Solver(ABC):
-    """Finds potentials, and with them the plan, of a bordered balanced problem."""
+    """Finds potentials, and with them the plan, of a bordered balanced problem.
+
+    Attributes:
+        entropic: Whether it solves the problem with `reg` or the one without.
+    """
+
+    entropic: ClassVar[bool]
 
     @abstractmethod
     def run(

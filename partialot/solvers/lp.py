@@ -1,38 +1,22 @@
-"""The exact linear programme, by the network simplex of POT behind two guards.
+"""The exact linear programme, problem by problem, at the scale at which its prices matter."""
 
-POT 0.9.7 prices with an absolute tolerance and compares totals to six decimals, so costs far from 1 give plans several
-times too dear and weights far from 1 give none, with a warning at most. Costs are therefore brought to [0, 1] and
-weights to total 1 first, and every answer is held against its own dual solution before it leaves.
-"""
-
-import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import ClassVar
 
 import numpy as np
-import ot  # pyright: ignore[reportMissingTypeStubs]
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
-from partialot.errors import InfeasibleProblemError, SolverError
 from partialot.solvers.base import Solver, SolverResult, Status
-
-Array = NDArray[np.float64]
-
-_ROUNDING = 1e-9
-"""Largest gap between primal and dual, in units of the cost range times the mass, that counts as rounding."""
+from partialot.solvers.network_simplex import Answer, Array, Programme, solve_programme
 
 _CHEAP = 1e-5
 """Where the mean price paid is below this part of the range, the solve is repeated at the optimum's own scale."""
 
 _HEADROOM = 1e3
 """How far above the mean price paid the prices are then capped."""
-
-_DUMMY_COPIES = 50
-"""One dummy node of large degree stalls the simplex; at n = 1000, M = .5, 50 copies took 1.5 s where one took 4.9 s
-(POT 0.9.7.post1 on two cores of an AMD Zen 4 virtual machine)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +31,7 @@ class ExactLP(Solver):
         max_iter: Most pivots for each problem.
     """
 
+    entropic: ClassVar[bool] = False
     max_iter: int = 10_000_000
 
     def __post_init__(self) -> None:
@@ -55,9 +40,9 @@ class ExactLP(Solver):
         Raises:
             ValueError: `max_iter` is not positive.
         """
-        if self.max_iter < 1:
+        if self.max_iter != int(self.max_iter) or self.max_iter < 1:
             raise ValueError(
-                f"`max_iter` must be at least 1. Found `max_iter = {self.max_iter}`. "
+                f"`max_iter` must be a whole number, at least 1. Found `max_iter = {self.max_iter}`. "
                 "Pass the most pivots you can afford."
             )
 
@@ -75,7 +60,7 @@ class ExactLP(Solver):
         plan, f, g = np.zeros_like(cost), np.zeros_like(a), np.zeros_like(b)
         limited = np.zeros(len(mass), dtype=bool)
         for index in range(len(mass)):
-            programme = _Programme(cost[index], a[index], b[index], float(mass[index]))
+            programme = Programme(cost[index], a[index], b[index], float(mass[index]))
             start = None if starts is None else (starts[0][index], starts[1][index])
             plan[index], f[index], g[index], limited[index] = _solve_one(programme, start, self.max_iter, index)
         working = problem.cost.detach()
@@ -91,18 +76,8 @@ class ExactLP(Solver):
         )
 
 
-@dataclass(frozen=True)
-class _Programme:
-    """One problem as arrays: costs (n, m) with inf, bordered weights of total 1, and the mass of the real block."""
-
-    cost: Array
-    a: Array
-    b: Array
-    mass: float
-
-
 def _solve_one(
-    problem: _Programme, start: tuple[Array, Array] | None, max_iter: int, index: int
+    problem: Programme, start: tuple[Array, Array] | None, max_iter: int, index: int
 ) -> tuple[Array, Array, Array, bool]:
     n, m = problem.cost.shape
     plan, f, g = np.zeros((n, m)), np.zeros(n + 1), np.zeros(m + 1)
@@ -113,7 +88,7 @@ def _solve_one(
         price = problem.cost[np.ix_(rows, columns)].min(initial=np.inf)
         f[-1], g[:-1] = (-price, price) if np.isfinite(price) else (0.0, 0.0)
         return plan, f, g, False
-    inner = _Programme(
+    inner = Programme(
         problem.cost[np.ix_(rows, columns)],
         np.append(problem.a[rows], problem.a[-1]),
         np.append(problem.b[columns], problem.b[-1]),
@@ -130,17 +105,7 @@ def _solve_one(
     return plan, f, g, limited
 
 
-class _Answer(NamedTuple):
-    """Plan, derivatives with respect to a and b, price of mass, and whether pivots ran out."""
-
-    plan: Array
-    of_a: Array
-    of_b: Array
-    price: float
-    limited: bool
-
-
-def _simplex(problem: _Programme, start: tuple[Array, Array] | None, max_iter: int, index: int) -> _Answer:
+def _simplex(problem: Programme, start: tuple[Array, Array] | None, max_iter: int, index: int) -> Answer:
     """Solve a problem whose weights are all positive, at the scale at which its prices matter.
 
     The simplex compares prices to some ulps of the largest. Where the optimum is orders cheaper, prices are capped
@@ -150,116 +115,15 @@ def _simplex(problem: _Programme, start: tuple[Array, Array] | None, max_iter: i
     allowed = np.isfinite(problem.cost)
     low, high = problem.cost[allowed].min(), problem.cost[allowed].max()
     unit = float(high - low) if high > low else 1.0
-    answer = _pivot(problem, (float(low), unit), start, max_iter, index)
+    answer = solve_programme(problem, (float(low), unit), start, max_iter, index)
     relative = (np.where(answer.plan > 0, problem.cost - low, 0.0) * answer.plan).sum() / problem.mass
     ceiling = _HEADROOM * relative
     while 0 < ceiling < unit and relative < _CHEAP * unit:
-        finer = _pivot(problem, (float(low), float(ceiling)), start, max_iter, index)
+        finer = solve_programme(problem, (float(low), float(ceiling)), start, max_iter, index)
         if not (finer.plan[problem.cost - low >= ceiling] > 0).any():
             return finer
         ceiling *= _HEADROOM
     return answer
-
-
-def _pivot(
-    problem: _Programme, affine: tuple[float, float], start: tuple[Array, Array] | None, max_iter: int, index: int
-) -> _Answer:
-    """Run the simplex on prices (cost − low) / unit, those above 1 taken for 1."""
-    n, m = problem.cost.shape
-    low, unit = affine
-    allowed = np.isfinite(problem.cost)
-    # No alternating path is dearer than its number of arcs, so nothing gains by a forbidden pair that it can avoid.
-    forbidden = float(n + m + 2)
-    cost = np.where(allowed, ((problem.cost - low) / unit).clip(max=1.0), forbidden)
-    # No node can send or take more than the whole mass: capping keeps small masses beside large weights exact.
-    a, b = np.minimum(problem.a[:-1], problem.mass), np.minimum(problem.b[:-1], problem.mass)
-    spare_a, spare_b = _spare(a, problem.mass, problem.b[-1]), _spare(b, problem.mass, problem.a[-1])
-    copies = min(_DUMMY_COPIES, 1 + max(n, m) // 20)
-    extra_a, extra_b = copies * (spare_b > 0), copies * (spare_a > 0)
-    bordered = np.pad(cost, ((0, extra_a), (0, extra_b)))
-    bordered[n:, m:] = forbidden
-    source = np.append(a, np.full(extra_a, spare_b / copies))
-    target = np.append(b, np.full(extra_b, spare_a / copies))
-    warm = None if start is None else _warm_start(start, affine, (extra_a, extra_b))
-    flow, u, v, limited = _network_simplex(source, target, bordered, warm, max_iter, index)
-    plan = flow[:n, :m]
-    lost = plan[~allowed].sum() / problem.mass
-    if lost > _ROUNDING:
-        raise InfeasibleProblemError(
-            f"The pairs that `cost` allows must be able to carry the mass. Found {lost:.3g} of the mass of problem "
-            f"{index} without an allowed way. Allow more pairs (finite costs), or pass a smaller `mass`."
-        )
-    plan[~allowed] = 0
-    of_a, of_b, price = _derivatives(u, v, (n, m), (extra_a > 0, extra_b > 0))
-    if extra_a or extra_b:
-        price = _uncap(of_a, problem.a[:-1] > problem.mass, price)
-        price = _uncap(of_b, problem.b[:-1] > problem.mass, price)
-    if not limited:
-        _check_optimal(
-            _Programme(np.where(allowed, cost, np.inf), a, b, problem.mass), plan, (of_a, of_b, price), index
-        )
-    return _Answer(plan, of_a * unit, of_b * unit, price * unit + low, limited)
-
-
-def _network_simplex(
-    source: Array, target: Array, cost: Array, warm: tuple[Array, Array] | None, max_iter: int, index: int
-) -> tuple[Array, Array, Array, bool]:
-    """Call POT with totals of 1, and believe no answer that came with a warning."""
-    total = source.sum()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        flow, log = cast(
-            "tuple[Array, dict[str, Any]]",
-            ot.emd(  # pyright: ignore[reportUnknownMemberType]
-                source / total,
-                target / target.sum(),
-                cost,
-                numItermax=max_iter,
-                log=True,
-                center_dual=False,
-                check_marginals=False,
-                potentials_init=warm,
-            ),
-        )
-    limited = log["warning"] is not None and "numItermax" in log["warning"]
-    if log["warning"] is not None and not limited:
-        raise SolverError(
-            f"The network simplex must end at an optimum. POT ended problem {index} with «{log['warning']}». "
-            "Report the problem, or solve it with `reg` set."
-        )
-    return flow * total, log["u"], log["v"], limited
-
-
-def _spare(weights: Array, mass: float, dummy: float) -> float:
-    """Give what a side keeps, its dummy's weight after capping; 0 where there was no dummy or only rounding is left."""
-    spare = weights.sum() - mass
-    return float(spare) if dummy > 0 and spare > 8 * np.finfo(float).eps * weights.sum() else 0.0
-
-
-def _warm_start(
-    start: tuple[Array, Array], affine: tuple[float, float], copies: tuple[int, int]
-) -> tuple[Array, Array]:
-    low, unit = affine
-    (f, f_dummy), (g, g_dummy) = ((side[:-1], side[-1]) for side in start)
-    return (
-        np.append(f - low, np.full(copies[0], f_dummy)) / unit,
-        np.append(g, np.full(copies[1], g_dummy + low)) / unit,
-    )
-
-
-def _derivatives(u: Array, v: Array, size: tuple[int, int], dummies: tuple[bool, bool]) -> tuple[Array, Array, float]:
-    """Turn dual solutions into dV/da, dV/db and dV/dM; a missing dummy gets the highest potential the dual allows."""
-    n, m = size
-    u_dummy = u[n] if dummies[0] else -v[:m].max()
-    v_dummy = v[m] if dummies[1] else -u[:n].max()
-    return u[:n] + v_dummy, v[:m] + u_dummy, -float(u_dummy + v_dummy)
-
-
-def _uncap(derivative: Array, capped: NDArray[np.bool_], price: float) -> float:
-    """Move what the cap P_i ≤ M charges to the price of mass, which it merely repeats."""
-    charge = min(0.0, derivative[capped].min(initial=0.0))
-    derivative[capped] = 0.0
-    return price + charge
 
 
 def _extend(reduced: Array, known: Array, where: NDArray[np.intp], balanced: bool) -> Array:
@@ -268,20 +132,6 @@ def _extend(reduced: Array, known: Array, where: NDArray[np.intp], balanced: boo
     best[~np.isfinite(best)] = 0.0
     best[where] = known
     return best
-
-
-def _check_optimal(problem: _Programme, plan: Array, dual: tuple[Array, Array, float], index: int) -> None:
-    """Weak duality makes any feasible pair of equal value optimal, whoever found it."""
-    sources, targets, price = dual
-    primal = float((np.where(plan > 0, problem.cost, 0.0) * plan).sum())
-    value = float(sources @ problem.a + targets @ problem.b + price * problem.mass)
-    excess = float((sources[:, None] + targets + price - problem.cost).max())
-    gap = max(abs(primal - value) / problem.mass, excess)
-    if gap > _ROUNDING:
-        raise SolverError(
-            "The plan and the dual solution of the network simplex must agree. "
-            f"Found them {gap:.3g} cost ranges apart in problem {index}. Report it, or solve it with `reg` set."
-        )
 
 
 def _violation(plan: Array, a: Array, b: Array, mass: Array) -> Array:

@@ -6,8 +6,9 @@ and column are unchanged, so it is one more exact ascent step of the dual. Every
 digit.
 """
 
+import math
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from partialot.augmentation import BorderedProblem
 from partialot.kernels import reference
 from partialot.kernels.sweep import RowPass, Weights, column_pass, row_pass
 from partialot.solvers.base import Potentials, Solver, SolverResult, Status
+
+_LOOSEST = 1e-3
+"""However much rounding there is, the default tolerance asks for this."""
 
 _PATIENCE = 50
 """Sweeps without a tenth of progress after which a violation near the rounding error counts as its floor."""
@@ -39,6 +43,7 @@ class Sinkhorn(Solver):
         Cuturi (2013), Sinkhorn distances; Peyré and Cuturi (2019), Computational optimal transport, section 4.4.
     """
 
+    entropic: ClassVar[bool] = True
     max_iter: int = 5000
     tol: float | None = None
 
@@ -48,14 +53,15 @@ class Sinkhorn(Solver):
         Raises:
             ValueError: `max_iter` is negative or `tol` is not positive.
         """
-        if self.max_iter < 0:
+        if self.max_iter != int(self.max_iter) or self.max_iter < 0:
             raise ValueError(
-                f"`max_iter` must be at least 0. Found `max_iter = {self.max_iter}`. "
+                f"`max_iter` must be a whole number, at least 0. Found `max_iter = {self.max_iter}`. "
                 "Pass the most sweeps you can afford."
             )
-        if self.tol is not None and not self.tol > 0:
+        if self.tol is not None and not 0 < self.tol < math.inf:
             raise ValueError(
-                f"`tol` must be positive. Found `tol = {self.tol}`. Pass None for the tightest that pays in the dtype."
+                f"`tol` must be positive and finite. Found `tol = {self.tol}`. "
+                "Pass None for the tightest that pays in the dtype."
             )
 
     @torch.no_grad()
@@ -168,8 +174,9 @@ def _tolerances(problem: BorderedProblem, tol: float | None) -> tuple[Tensor, Te
     cost = problem.cost.detach()
     finite = cost if problem.forbidden is None else cost.masked_fill(problem.forbidden, 0.0)
     spread = finite.amax((-2, -1)) if cost.numel() else cost.new_zeros(cost.shape[0])
-    # The argument f + g − cost is rounded at the size of its terms; sums then inherit that relative error.
-    floor = torch.finfo(cost.dtype).eps * spread.clamp(min=1.0)
+    # The argument f + g − cost is rounded at the size of its terms; sums then inherit that relative error. A few huge
+    # prices that nothing pays must not make any answer good enough.
+    floor = (torch.finfo(cost.dtype).eps * spread.clamp(min=1.0)).clamp(max=_LOOSEST / 32)
     usual = {torch.float32: 1e-5, torch.float64: 1e-9}[cost.dtype]
     return ((32 * floor).clamp(min=usual) if tol is None else torch.full_like(floor, tol)), floor
 
