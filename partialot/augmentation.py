@@ -16,7 +16,6 @@ from torch import Tensor
 
 from partialot.inputs import checks_its_inputs
 from partialot.kernels import reference
-from partialot.kernels.bordered import BorderedMatrix
 from partialot.problem import Problem
 
 
@@ -106,14 +105,13 @@ class BorderedProblem:
     shift: Float[Tensor, " batch"]
     forbidden: Tensor | None
 
-    def density(self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]) -> "BorderedMatrix":
-        """Give the plan at these potentials relative to the product of the weights."""
-        flat = self.cost.new_zeros(1)
-        return BorderedMatrix(
-            block=reference.density(self.cost, f[:, :-1], g[:, :-1]),
-            column=reference.density(flat, f[:, :-1], g[:, -1:]).squeeze(-1),
-            row=reference.density(flat, f[:, -1:], g[:, :-1]).squeeze(-2),
-        )
+    def real_potentials(self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]) -> "RealPotentials":
+        """Eliminate the dummies' potentials, and with them the constant that may be added to f and taken from g."""
+        return RealPotentials(f[:, :-1] + g[:, -1:], g[:, :-1] + f[:, -1:], -(f[:, -1:] + g[:, -1:]))
+
+    def density(self, potentials: "RealPotentials") -> Float[Tensor, "batch n m"]:
+        """Give the real block of the plan relative to the product of the weights."""
+        return reference.density(self.cost, potentials.f, potentials.g + potentials.mass)
 
     def to_user_units(
         self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]
@@ -131,30 +129,43 @@ class BorderedProblem:
         f, g = torch.cat((f[:, :-1] - shift, f[:, -1:]), dim=-1), torch.cat((g[:, :-1], g[:, -1:] + shift), dim=-1)
         return f / scale, g / scale
 
-    def surplus(
-        self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"], plan: Float[Tensor, "batch n m"]
-    ) -> Float[Tensor, " batch"]:
+    def surplus(self, potentials: "RealPotentials", plan: Float[Tensor, "batch n m"]) -> Float[Tensor, " batch"]:
         """Give how far the whole plan's mass, border included, is above the total, over the total; 0 for a coupling."""
-        a, b = self.a.to(f.dtype), self.b.to(f.dtype)
-        column = reference.density(f.new_zeros(1), f[:, :-1], g[:, -1:]).squeeze(-1)
-        row = reference.density(f.new_zeros(1), f[:, -1:], g[:, :-1]).squeeze(-2)
-        border = (a[:, :-1] * b[:, -1:] * column).sum(-1) + (a[:, -1:] * b[:, :-1] * row).sum(-1)
-        return plan.sum((-2, -1)) / self.total.to(f.dtype) + border - (self.a.sum(-1) > 0).to(f.dtype)
+        a, b = self.a.to(plan.dtype), self.b.to(plan.dtype)
+        kept = (a[:, :-1] * b[:, -1:] * reference.bounded_exp(potentials.f)).sum(-1)
+        lacking = (a[:, -1:] * b[:, :-1] * reference.bounded_exp(potentials.g)).sum(-1)
+        return plan.sum((-2, -1)) / self.total.to(plan.dtype) + kept + lacking - (self.a.sum(-1) > 0).to(plan.dtype)
 
     def linear_value(self, problem: Problem, plan: Float[Tensor, "batch n m"]) -> Float[Tensor, " batch"]:
         """Give ⟨cost, plan⟩ in the user's units; a forbidden pair, whose plan is 0, adds nothing."""
         cost = problem.cost().reshape(plan.shape)
         return (plan * (cost if self.forbidden is None else cost.masked_fill(self.forbidden, 0.0))).sum((-2, -1))
 
-    def plan(self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]) -> Float[Tensor, "batch n m"]:
+    def plan(self, potentials: "RealPotentials") -> Float[Tensor, "batch n m"]:
         """Give the real block of the plan at these potentials, in the user's units of mass."""
         working = self.cost.dtype
         # Mass 0 has potentials of the smallest number there is; its plan is none.
         moved = self.total * (self.mass.detach() > 0)
         rows = (self.a[:, :-1] * moved.unsqueeze(-1)).to(working)
         columns = self.b[:, :-1].to(working)
-        relative = reference.density(self.cost, f[:, :-1], g[:, :-1])
-        return relative * rows.unsqueeze(-1) * columns.unsqueeze(-2)
+        return self.density(potentials) * rows.unsqueeze(-1) * columns.unsqueeze(-2)
+
+
+class RealPotentials(NamedTuple):
+    """Potentials without those of dummies: plan_ij = a_i b_j · exp(f_i + g_j + mass − cost_ij) in the solver's units.
+
+    They are the derivatives of the value: f with respect to a, g to b, `mass` to the mass. No constant is left free,
+    and where the mass is small, neither is large.
+
+    Attributes:
+        f: f_i + g_d.
+        g: g_j + f_d.
+        mass: −(f_d + g_d).
+    """
+
+    f: Float[Tensor, "batch n"]
+    g: Float[Tensor, "batch m"]
+    mass: Float[Tensor, "batch 1"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,21 +189,19 @@ class Duals:
     mass_price: Float[Tensor, " batch"]
 
 
-def restrict_potentials(
-    problem: Problem, bordered: BorderedProblem, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]
-) -> Duals:
-    """Take the dummies out of the potentials, and with them the constant that could be added to f and taken from g.
+def restrict_potentials(problem: Problem, bordered: BorderedProblem, potentials: RealPotentials) -> Duals:
+    """Bring potentials to the user's units.
 
-    Partial problems leave no other freedom: the dummy target's potential is set to 0. Balanced ones are centred, so
-    that both sides have the same weighted mean; then each sums to half the value.
+    Balanced problems leave one constant free: they are centred, so that both sides have the same weighted mean; then
+    each sums to half the value.
     """
-    scale, shift = (x.to(f.dtype).unsqueeze(-1) for x in (bordered.scale, bordered.shift))
-    of_a, of_b = (f[:, :-1] + g[:, -1:]) * scale, (g[:, :-1] + f[:, -1:]) * scale
-    price = shift - (f[:, -1:] + g[:, -1:]) * scale
+    working = potentials.f.dtype
+    scale, shift = (x.to(working).unsqueeze(-1) for x in (bordered.scale, bordered.shift))
+    of_a, of_b, price = potentials.f * scale, potentials.g * scale, shift + potentials.mass * scale
     if problem.mass is not None:
         return Duals(of_a, of_b + price, of_a, of_b, price.squeeze(-1), price.squeeze(-1))
-    mean_a = (bordered.a.to(f.dtype)[:, :-1] * of_a).sum(-1, keepdim=True)
-    mean_b = (bordered.b.to(f.dtype)[:, :-1] * of_b).sum(-1, keepdim=True)
+    mean_a = (bordered.a.to(working)[:, :-1] * of_a).sum(-1, keepdim=True)
+    mean_b = (bordered.b.to(working)[:, :-1] * of_b).sum(-1, keepdim=True)
     unit = mean_a + mean_b + price
     of_a, of_b = of_a - mean_a + unit / 2, of_b - mean_b + unit / 2
     return Duals(of_a, of_b, of_a, of_b, torch.zeros_like(unit.squeeze(-1)), unit.squeeze(-1))

@@ -153,8 +153,8 @@ def _check_reg(problem: Problem, spread: float) -> None:
     most = 1.0 if problem.reg is None or not problem.reg.numel() else float(problem.reg.detach().max())
     if spread > limit.max / 4 or spread / least > limit.max**0.5 or most > limit.max**0.5 or least < limit.tiny:
         raise ValueError(
-            f"The range of `cost`, `reg` and their ratio must be numbers that {problem.a.dtype} can compute with. Found "
-            f"a range of {spread:.3g} and `reg` from {least:.3g} to {most:.3g}. Rescale both, or work in float64."
+            f"The range of `cost`, `reg` and their ratio must be numbers that {problem.a.dtype} can compute with. "
+            f"Found a range of {spread:.3g} and `reg` from {least:.3g} to {most:.3g}. Rescale both, or work in float64."
         )
 
 

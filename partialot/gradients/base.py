@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.augmentation import BorderedProblem, restrict_potentials
+from partialot.augmentation import BorderedProblem, Duals, RealPotentials, restrict_potentials
 from partialot.errors import NotDifferentiableError
 from partialot.problem import Problem
 from partialot.solvers import Potentials, Solver, SolverResult
@@ -56,37 +56,44 @@ class Gradient(ABC):
         """
 
 
-def answer_from_potentials(
-    problem: Problem, bordered: BorderedProblem, f: Tensor, g: Tensor, plan: Tensor, *, entropic: bool
+def dual_objective(problem: Problem, bordered: BorderedProblem, potentials: RealPotentials, plan: Tensor) -> Tensor:
+    """Give the objective of the entropic dual, which errs by the square of the constraint violation only.
+
+    By Euler's theorem it is the sum of each derivative times its input; the surplus, 0 at the optimum, corrects for
+    plans that are not yet couplings.
+    """
+    scale, total = (x.to(plan.dtype) for x in (bordered.scale, bordered.total))
+    return _euler_sum(problem, restrict_potentials(problem, bordered, potentials)) - scale * total * bordered.surplus(
+        potentials, plan
+    )
+
+
+def answer_by_envelope(
+    problem: Problem, bordered: BorderedProblem, potentials: RealPotentials, plan: Tensor, *, entropic: bool
 ) -> Answer:
     """Put the value together from potentials and plan, its derivatives those of the envelope theorem.
-
-    The number is the dual objective. It errs by the square of the constraint violation only, and by Euler's theorem it
-    is the sum of each derivative times its input, which keeps the digits that dummies of great potential would eat.
 
     Args:
         problem: The inputs.
         bordered: The same in the solver's units.
-        f: Potentials in the solver's units; their graph, if any, becomes the second derivative of the value.
-        g: Likewise.
+        potentials: At the optimum; their graph, if any, becomes the second derivative of the value.
         plan: The plan in the user's units; its graph likewise.
         entropic: Whether the value contains the entropy.
     """
-    duals = restrict_potentials(problem, bordered, f, g)
-    count = f.shape[0]
-    a, b = problem.a.reshape(count, plan.shape[1]), problem.b.reshape(count, plan.shape[2])
-    moved = torch.zeros_like(duals.mass_price) if problem.mass is None else problem.mass.reshape(count)
-    whole = (a * duals.of_a).sum(-1) + (b * duals.of_b).sum(-1) + moved * duals.of_mass
-    linear = bordered.linear_value(problem, plan)
+    duals = restrict_potentials(problem, bordered, potentials)
+    linear, of_reg = bordered.linear_value(problem, plan), None
+    number = linear
     if entropic:
-        scale = bordered.scale.to(f.dtype)
-        # Vanishes at the optimum; before it, the number is still the dual objective.
-        number = whole - scale * bordered.total.to(f.dtype) * bordered.surplus(f, g, plan)
-        of_reg = (whole - linear) / scale
-    else:
-        number, of_reg = linear, None
+        number = dual_objective(problem, bordered, potentials, plan)
+        of_reg = (_euler_sum(problem, duals) - linear) / bordered.scale.to(plan.dtype)
     value = attach_derivatives(problem, number.detach(), plan, (duals.of_a, duals.of_b, duals.of_mass, of_reg))
     return Answer(plan, value, duals.f, duals.g, duals.mass_price)
+
+
+def _euler_sum(problem: Problem, duals: Duals) -> Tensor:
+    a, b = problem.a.reshape(duals.of_a.shape), problem.b.reshape(duals.of_b.shape)
+    mass = torch.zeros_like(duals.of_mass) if problem.mass is None else problem.mass.reshape(duals.of_mass.shape)
+    return (a * duals.of_a).sum(-1) + (b * duals.of_b).sum(-1) + mass * duals.of_mass
 
 
 def attach_derivatives(

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from partialot.augmentation import BorderedProblem
-from partialot.gradients.base import Answer, Gradient, answer_from_potentials, refuse
+from partialot.augmentation import BorderedProblem, RealPotentials
+from partialot.gradients.base import Answer, Gradient, answer_by_envelope, refuse
 from partialot.problem import Problem
 from partialot.solvers import Potentials, Solver, SolverResult
 
@@ -20,9 +20,10 @@ class Envelope(Gradient):
         self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: Potentials | None
     ) -> Answer:
         """Connect the value; see `Gradient.attach`."""
-        f, g = refuse(result.f, problem), refuse(result.g, problem)
+        known = bordered.real_potentials(result.f, result.g)
+        potentials = RealPotentials(*(refuse(part, problem) for part in known))
         if result.plan is None:
-            plan = bordered.plan(result.f, result.g).detach()
+            plan = bordered.plan(known).detach()
         else:
             plan = result.plan * bordered.total.detach().to(result.plan.dtype)[:, None, None]
-        return answer_from_potentials(problem, bordered, f, g, refuse(plan, problem), entropic=result.plan is None)
+        return answer_by_envelope(problem, bordered, potentials, refuse(plan, problem), entropic=result.plan is None)

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from partialot.augmentation import BorderedProblem
-from partialot.gradients.base import Answer, Gradient, answer_from_potentials
+from partialot.augmentation import BorderedProblem, restrict_potentials
+from partialot.gradients.base import Answer, Gradient, dual_objective
 from partialot.problem import Problem
 from partialot.solvers import Potentials, Sinkhorn, Solver, SolverResult
 
 
 @dataclass(frozen=True)
 class Unrolled(Gradient):
-    """Automatic differentiation through every sweep: the derivative of the computed plan, converged or not.
+    """Automatic differentiation through every sweep: the derivative of the computed plan and value, converged or not.
 
     Memory grows with the sweeps by potentials only, n + m numbers each; matrices are recomputed in the backward pass.
     Slower than `Implicit` by the number of sweeps; use it to check, or where a fixed small number of sweeps is the
@@ -30,5 +30,8 @@ class Unrolled(Gradient):
                 f"`gradient=Unrolled()` needs a solver that iterates. Found {type(solver).__name__}. "
                 "Pass `reg`, or `gradient=Implicit()` for the dual derivatives of the exact value."
             )
-        f, g = solver.unroll(bordered, init, result.n_iter)
-        return answer_from_potentials(problem, bordered, f, g, bordered.plan(f, g), entropic=True)
+        potentials = bordered.real_potentials(*solver.unroll(bordered, init, result.n_iter))
+        plan = bordered.plan(potentials)
+        value = dual_objective(problem, bordered, potentials, plan)
+        duals = restrict_potentials(problem, bordered, potentials)
+        return Answer(plan, value, duals.f, duals.g, duals.mass_price)

@@ -76,7 +76,7 @@ def softmin(cost: Tensor, potential: Tensor, weight: Tensor) -> Tensor:
 
 
 def density(cost: Tensor, f: Tensor, g: Tensor) -> Tensor:
-    """Give exp(f_i + g_j − cost_ij), the plan relative to the product of the weights.
+    """Give exp(f_i + g_j − cost_ij), the plan relative to the product of the weights; 0 at forbidden pairs.
 
     Args:
         cost: (batch, n, m).
@@ -84,8 +84,11 @@ def density(cost: Tensor, f: Tensor, g: Tensor) -> Tensor:
         g: (batch, m).
 
     Returns:
-        (batch, n, m), 0 at forbidden pairs, bounded so that a weight of 0 times it is 0.
+        (batch, n, m), bounded like `bounded_exp`.
     """
-    # At a solution it is at most 1 over the larger of the two weights.
-    ceiling = torch.finfo(cost.dtype).max ** 0.75
-    return (f.unsqueeze(-1) + g.unsqueeze(-2) - cost).exp().clamp(max=ceiling)
+    return bounded_exp(f.unsqueeze(-1) + g.unsqueeze(-2) - cost)
+
+
+def bounded_exp(exponent: Tensor) -> Tensor:
+    """Give exp, so bounded that a weight of 0 times it is 0; solutions stay below 1 over the larger of two weights."""
+    return exponent.exp().clamp(max=torch.finfo(exponent.dtype).max ** 0.75)
