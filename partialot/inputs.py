@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from partialot.geometry import Geometry
-from partialot.geometry.dense import HALF, check_type
+from partialot.geometry.dense import HALF, check_tensor, check_type
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -55,20 +55,16 @@ def scalar(name: str, value: object, geometry: Geometry) -> Tensor | None:
 
 def check_alike(name: str, value: object, geometry: Geometry) -> None:
     """Require a tensor of the dtype and device of the cost."""
-    if not isinstance(value, Tensor):
+    tensor = check_tensor(name, value)
+    check_type(name, tensor.dtype)
+    if tensor.dtype != geometry.dtype:
         raise TypeError(
-            f"`{name}` must be a torch.Tensor. Found {type(value).__name__}. "
-            f"Convert it with torch.as_tensor(..., dtype={geometry.dtype})."
-        )
-    check_type(name, value.dtype)
-    if value.dtype != geometry.dtype:
-        raise TypeError(
-            f"`{name}` must have the dtype of `cost`. Found {value.dtype} beside {geometry.dtype}. "
+            f"`{name}` must have the dtype of `cost`. Found {tensor.dtype} beside {geometry.dtype}. "
             f"Convert one of them, e.g. `{name}.to({geometry.dtype})`."
         )
-    if value.device != geometry.device:
+    if tensor.device != geometry.device:
         raise TypeError(
-            f"`{name}` must be on the device of `cost`. Found {value.device} beside {geometry.device}. "
+            f"`{name}` must be on the device of `cost`. Found {tensor.device} beside {geometry.device}. "
             f"Move one of them, e.g. `{name}.to('{geometry.device}')`."
         )
 

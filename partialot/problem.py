@@ -13,6 +13,7 @@ from partialot.inputs import (
     broadcast_batches,
     check_alike,
     check_last_dimension,
+    check_tensor,
     checks_its_inputs,
     scalar,
     working_type,
@@ -68,6 +69,8 @@ class Problem:
             InfeasibleProblemError: More mass is asked for than there is, or totals differ, or allowed pairs cannot
                 carry it.
         """
+        if not isinstance(cost, Geometry):
+            check_tensor("cost", cost)
         geometry = cost if isinstance(cost, Geometry) else DenseCost(cost)
         n, m = geometry.size
         for name, weights, size in (("a", a, n), ("b", b, m)):

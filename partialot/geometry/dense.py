@@ -12,6 +12,15 @@ HALF = (torch.float16, torch.bfloat16)
 _SUPPORTED = (*HALF, torch.float32, torch.float64)
 
 
+def check_tensor(name: str, value: object) -> Tensor:
+    """Require a tensor, and give it back as one."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"`{name}` must be a torch.Tensor. Found {type(value).__name__}. Convert it first, with torch.as_tensor."
+        )
+    return value
+
+
 def check_type(name: str, dtype: torch.dtype) -> None:
     """Require real floating-point numbers."""
     if dtype not in _SUPPORTED:
@@ -38,10 +47,7 @@ class DenseCost(Geometry):
             TypeError: The cost is no tensor, or not one of floating-point numbers.
             ValueError: It has fewer than two dimensions.
         """
-        if not isinstance(self.cost, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers exist
-            raise TypeError(
-                f"`cost` must be a torch.Tensor or a Geometry. Found {type(self.cost).__name__}. Use torch.as_tensor."
-            )
+        check_tensor("cost", self.cost)
         check_type("cost", self.cost.dtype)
         if self.cost.ndim < 2:
             raise ValueError(

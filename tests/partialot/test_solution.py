@@ -16,7 +16,7 @@ def test_one_number_a_node_or_several_are_multiplied(solution: partialot.Solutio
     x, y = torch.rand(2, 5, 3, dtype=torch.float64), torch.rand(2, 4, 3, dtype=torch.float64)
     assert_close(solution.apply(x), solution.plan @ x)
     assert_close(solution.apply(x[..., 0]), (solution.plan @ x)[..., 0])
-    assert_close(solution.apply(x[0]), solution.plan @ x[0])
+    assert_close(solution.apply(x[:1]), solution.plan @ x[:1])
     assert_close(solution.apply_transpose(y), solution.plan.mT @ y)
     assert_close(solution.apply_transpose(y[..., 0]), (solution.plan.mT @ y)[..., 0])
 

@@ -46,7 +46,7 @@ def test_pivots_that_run_out_are_told() -> None:
 
 
 def test_no_pivots_at_all_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must be at least 1\. Found `max_iter = 0`\. Pass"):
+    with pytest.raises(ValueError, match=r"must be a whole number, at least 1\. Found `max_iter = 0`\. Pass"):
         partialot.ExactLP(max_iter=0)
 
 

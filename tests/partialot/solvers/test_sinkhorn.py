@@ -151,3 +151,25 @@ def test_support_forced_to_vanish_leaves_the_potentials_bounded() -> None:
 def test_settings_out_of_range_are_refused(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         partialot.Sinkhorn(**options)
+
+
+@pytest.mark.filterwarnings("ignore::partialot.ConvergenceWarning")
+@pytest.mark.parametrize("reg", [1e-3, 1e-4, 1e-6])
+def test_converged_never_means_more_than_a_thousandth(reg: float) -> None:
+    """Rounding at small `reg` loosens the default tolerance, yet never so far that anything passes."""
+    solution = partialot.solve(torch.rand(30, 30), mass=0.5, reg=reg)
+    assert solution.marginal_error <= 1e-3 or not solution.converged
+
+
+def test_a_huge_price_that_nothing_pays_loosens_nothing() -> None:
+    cost = torch.rand(30, 30)
+    cost[0, 0] = 1e6
+    assert_close(
+        partialot.solve(cost, reg=0.05).value, partialot.solve(cost.double(), reg=0.05).value.float(), rtol=1e-3, atol=0
+    )
+
+
+def test_weights_ten_orders_apart_move_the_mass_in_float32() -> None:
+    cost = torch.tensor([[5.0, 5.0], [0.0, 1.0], [1.0, 0.0]])
+    solution = partialot.solve(cost, torch.tensor([1e10, 1.0, 1.0]), torch.ones(2), mass=1.5, reg=0.05)
+    assert_close(solution.mass, torch.tensor(1.5))
