@@ -1,4 +1,4 @@
-"""Partial transport as balanced transport with one dummy node on each side: the only file that knows dummies.
+"""Partial transport as balanced transport with one dummy node on each side: where dummies are added and taken out.
 
 Moving exactly M between weights a and b is balanced transport between Ã = (a, Σb − M) and B̃ = (b, Σa − M) when the
 cost is bordered by zeros and the pair of the two dummies is forbidden: what a source does not send goes to the dummy
@@ -43,10 +43,7 @@ def augment(
         mass: Total to move, in the units of `a` and `b`; None = balanced.
 
     Returns:
-        Cost, `a` and `b` with the dummy nodes last; the corner of the cost is `inf`.
-
-    Raises:
-        InfeasibleProblemError: As in `solve`; other malformed inputs raise ValueError or TypeError.
+        Cost, `a` and `b` with the dummy nodes last; the corner of the cost is `inf`. Errors are those of `solve`.
 
     Example:
         >>> import torch
@@ -144,7 +141,7 @@ class BorderedProblem:
     def plan(self, potentials: "RealPotentials") -> Float[Tensor, "batch n m"]:
         """Give the real block of the plan at these potentials, in the user's units of mass."""
         working = self.cost.dtype
-        # Mass 0 has potentials of the smallest number there is; its plan is none.
+        # Mass 0 has the potentials of the smallest number; its plan is none.
         moved = self.total * (self.mass.detach() > 0)
         rows = (self.a[:, :-1] * moved.unsqueeze(-1)).to(working)
         columns = self.b[:, :-1].to(working)
@@ -170,21 +167,19 @@ class RealPotentials(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Duals:
-    """Potentials as the user sees them, in units of the cost, and the derivatives they are.
+    """Potentials in units of the cost, and the derivatives they are.
 
     Attributes:
-        f: Potentials of the sources.
-        g: Potentials of the targets.
-        of_a: ∂value/∂a, f + g_d.
+        of_a: ∂value/∂a, f + g_d; also the potentials of the sources.
         of_b: ∂value/∂b, g + f_d.
+        g: The potentials of the targets that go with `of_a`.
         of_mass: ∂value/∂mass, −(f_d + g_d); 0 where mass is no input.
         mass_price: The same, or the value per unit of mass where mass is no input.
     """
 
-    f: Float[Tensor, "batch n"]
-    g: Float[Tensor, "batch m"]
     of_a: Float[Tensor, "batch n"]
     of_b: Float[Tensor, "batch m"]
+    g: Float[Tensor, "batch m"]
     of_mass: Float[Tensor, " batch"]
     mass_price: Float[Tensor, " batch"]
 
@@ -199,12 +194,12 @@ def restrict_potentials(problem: Problem, bordered: BorderedProblem, potentials:
     scale, shift = (x.to(working).unsqueeze(-1) for x in (bordered.scale, bordered.shift))
     of_a, of_b, price = potentials.f * scale, potentials.g * scale, shift + potentials.mass * scale
     if problem.mass is not None:
-        return Duals(of_a, of_b + price, of_a, of_b, price.squeeze(-1), price.squeeze(-1))
+        return Duals(of_a, of_b, of_b + price, price.squeeze(-1), price.squeeze(-1))
     mean_a = (bordered.a.to(working)[:, :-1] * of_a).sum(-1, keepdim=True)
     mean_b = (bordered.b.to(working)[:, :-1] * of_b).sum(-1, keepdim=True)
     unit = mean_a + mean_b + price
     of_a, of_b = of_a - mean_a + unit / 2, of_b - mean_b + unit / 2
-    return Duals(of_a, of_b, of_a, of_b, torch.zeros_like(unit.squeeze(-1)), unit.squeeze(-1))
+    return Duals(of_a, of_b, of_b, torch.zeros_like(unit.squeeze(-1)), unit.squeeze(-1))
 
 
 def add_dummy_nodes(problem: Problem) -> BorderedProblem:

@@ -87,7 +87,7 @@ def answer_by_envelope(
         number = dual_objective(problem, bordered, potentials, plan)
         of_reg = (_euler_sum(problem, duals) - linear) / bordered.scale.to(plan.dtype)
     value = attach_derivatives(problem, number.detach(), plan, (duals.of_a, duals.of_b, duals.of_mass, of_reg))
-    return Answer(plan, value, duals.f, duals.g, duals.mass_price)
+    return Answer(plan, value, duals.of_a, duals.g, duals.mass_price)
 
 
 def _euler_sum(problem: Problem, duals: Duals) -> Tensor:

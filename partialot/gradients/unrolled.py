@@ -34,4 +34,4 @@ class Unrolled(Gradient):
         plan = bordered.plan(potentials)
         value = dual_objective(problem, bordered, potentials, plan)
         duals = restrict_potentials(problem, bordered, potentials)
-        return Answer(plan, value, duals.f, duals.g, duals.mass_price)
+        return Answer(plan, value, duals.of_a, duals.g, duals.mass_price)
