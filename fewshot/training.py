@@ -32,7 +32,7 @@ class TrainingConfig:
         shot: Support images in an episode.
     """
 
-    steps: int = 1000
+    steps: int = 700
     batch_size: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2

@@ -164,13 +164,13 @@ def build_backbone(name: BackboneName, *, stem: StemName = "plain") -> Backbone:
     """Make an untrained backbone.
 
     Args:
-        name: `small` (basic blocks, 16/32/48/64 channels, stride 4: for 64-pixel images and tests), `resnet50` or
-            `resnet101` (stride 8).
+        name: `small` (one basic block a stage, 16/32/48/64 channels, stride 4: for 64-pixel images and tests),
+            `resnet50` or `resnet101` (stride 8).
         stem: One 7x7 convolution (`plain`, torchvision) or three 3x3 (`deep`, PFENet's weights); the small network
             has its own.
     """
     if name == "small":
-        return Backbone(_Architecture(False, "small", 16, (16, 32, 48, 64), (2, 2, 2, 2)))
+        return Backbone(_Architecture(False, "small", 16, (16, 32, 48, 64), (1, 1, 1, 1)))
     blocks = (3, 4, 6, 3) if name == "resnet50" else (3, 4, 23, 3)
     return Backbone(_Architecture(True, stem, 64 if stem == "plain" else 128, (64, 128, 256, 512), blocks))
 
