@@ -44,7 +44,8 @@ class DemoConfig:
     Attributes:
         output: Folder of the report.
         cache: Folder of what later runs can use again: images, pretrained backbones.
-        seed: Decides initial weights, training episodes and dropout. Equal seeds give equal scores on one machine.
+        seed: Decides initial weights, training episodes and dropout. Equal seeds give equal scores on one machine
+            with as many threads (sums of floats depend on how they are split).
         episodes: Evaluation episodes for each number of shots.
         shots: Numbers of support images to evaluate with; training is with one.
         width: Channels of the heads.

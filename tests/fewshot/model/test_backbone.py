@@ -88,7 +88,7 @@ def test_weights_load_without_classifier_and_counters_and_in_half_precision(tmp_
     load_backbone_weights(target, path)
     assert target.conv1.weight.dtype == torch.float32
     assert torch.equal(target.conv1.weight, source.conv1.weight.half().float())
-    assert torch.equal(target.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+    assert torch.equal(target.layer4[0].conv2.weight, source.layer4[0].conv2.weight)
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])

@@ -53,7 +53,7 @@ def grow(model: CMNet) -> CMNet:
     """Undo the small start of flow and position, as training does, so that their switches can be seen."""
     for part in (model.message_flow, model.position):
         for parameter in part.parameters():
-            torch.nn.init.normal_(parameter, std=0.5)
+            torch.nn.init.normal_(parameter, std=0.3)
     return model
 
 
