@@ -82,7 +82,7 @@ def solve(
         bordered = add_dummy_nodes(problem)
         start = _starting_potentials(init, problem, bordered)
         result = solver.run(bordered, start)
-        answer = gradient.attach(problem, bordered, solver, result, start)
+        answer = gradient.attach(problem, bordered, solver, result)
     _warn_unless_converged(result, solver)
     return _shape(problem, bordered, result, answer)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from partialot.augmentation import BorderedProblem, Duals, RealPotentials, restrict_potentials
 from partialot.errors import NotDifferentiableError
 from partialot.problem import Problem
-from partialot.solvers import Potentials, Solver, SolverResult
+from partialot.solvers import Solver, SolverResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,7 @@ class Gradient(ABC):
     """Gives a solver's result the graph through which derivatives flow."""
 
     @abstractmethod
-    def attach(
-        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: Potentials | None
-    ) -> Answer:
+    def attach(self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult) -> Answer:
         """Connect the result to the inputs.
 
         Args:
@@ -52,7 +50,6 @@ class Gradient(ABC):
             bordered: The same as a bordered balanced problem.
             solver: What found the result.
             result: Potentials without a graph.
-            init: What the solver started from.
         """
 
 

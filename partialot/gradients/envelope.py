@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from partialot.augmentation import BorderedProblem, RealPotentials
 from partialot.gradients.base import Answer, Gradient, answer_by_envelope, refuse
 from partialot.problem import Problem
-from partialot.solvers import Potentials, Solver, SolverResult
+from partialot.solvers import Solver, SolverResult
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,7 @@ class Envelope(Gradient):
     offered.
     """
 
-    def attach(
-        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: Potentials | None
-    ) -> Answer:
+    def attach(self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult) -> Answer:
         """Connect the value; see `Gradient.attach`."""
         known = bordered.real_potentials(result.f, result.g)
         potentials = RealPotentials(*(refuse(part, problem) for part in known))

@@ -32,7 +32,7 @@ from partialot.gradients.conjugate_gradient import LinearSolution, conjugate_gra
 from partialot.gradients.envelope import Envelope
 from partialot.kernels.reference import bounded_exp
 from partialot.problem import Problem
-from partialot.solvers import Potentials, Solver, SolverResult
+from partialot.solvers import Solver, SolverResult
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,10 @@ class Implicit(Gradient):
                 f"Found `tol = {self.tol}` and `max_iter = {self.max_iter}`. Leave them out for the defaults."
             )
 
-    def attach(
-        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: Potentials | None
-    ) -> Answer:
+    def attach(self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult) -> Answer:
         """Connect potentials and with them the plan; see `Gradient.attach`."""
         if result.plan is not None:
-            return Envelope().attach(problem, bordered, solver, result, init)
+            return Envelope().attach(problem, bordered, solver, result)
         working = result.f.dtype
         tol = {torch.float32: 1e-6, torch.float64: 1e-12}[working] if self.tol is None else self.tol
         weights = (bordered.a.to(working), bordered.b.to(working), bordered.mass.to(working))

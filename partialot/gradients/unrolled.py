@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from partialot.augmentation import BorderedProblem, restrict_potentials
 from partialot.gradients.base import Answer, Gradient, dual_objective
 from partialot.problem import Problem
-from partialot.solvers import Potentials, Sinkhorn, Solver, SolverResult
+from partialot.solvers import Sinkhorn, Solver, SolverResult
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,7 @@ class Unrolled(Gradient):
     model.
     """
 
-    def attach(
-        self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult, init: Potentials | None
-    ) -> Answer:
+    def attach(self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult) -> Answer:
         """Repeat the sweeps with a graph; see `Gradient.attach`.
 
         Raises:
@@ -30,7 +28,7 @@ class Unrolled(Gradient):
                 f"`gradient=Unrolled()` needs a solver that iterates. Found {type(solver).__name__}. "
                 "Pass `reg`, or `gradient=Implicit()` for the dual derivatives of the exact value."
             )
-        potentials = bordered.real_potentials(*solver.unroll(bordered, init, result.n_iter))
+        potentials = bordered.real_potentials(*solver.unroll(bordered, result.n_iter))
         plan = bordered.plan(potentials)
         value = dual_objective(problem, bordered, potentials, plan)
         duals = restrict_potentials(problem, bordered, potentials)

@@ -78,26 +78,20 @@ class Sinkhorn(Solver):
         f, g = _complete(problem, loop.done_f, loop.done_g)
         return SolverResult(f, g, None, loop.n_iter, loop.error, loop.status)
 
-    def unroll(self, problem: BorderedProblem, init: Potentials | None, n_iter: Tensor) -> Potentials:
-        """Repeat as many sweeps as each problem took, recording a graph that keeps potentials only.
+    def unroll(self, problem: BorderedProblem, n_iter: Tensor) -> Potentials:
+        """Repeat, from scratch, as many sweeps as each problem took, recording a graph that keeps potentials only.
 
         Args:
             problem: A flat batch.
-            init: What the run started from.
             n_iter: Sweeps of each problem.
         """
-        f, g = _starting_point(problem, init)
+        f, g = _starting_point(problem, None)
         for sweep in range(int(n_iter.max()) if n_iter.numel() else 0):
             running = (n_iter > sweep).unsqueeze(-1)
             # A checkpoint recomputes the matrices of its sweep in the backward pass instead of keeping them all.
             new_f, new_g = cast(Potentials, checkpoint(_differentiable_sweep, problem, f, g, use_reentrant=False))
             f, g = torch.where(running, new_f, f), torch.where(running, new_g, g)
-        working = problem.cost.dtype
-        a, b = problem.a.to(working), problem.b.to(working)
-        return (
-            torch.where(a > 0, f, reference.softmin(problem.cost, g, b)),
-            torch.where(b > 0, g, reference.softmin(problem.cost.mT, f, a)),
-        )
+        return _complete(problem, f, g)
 
 
 class _Loop:
@@ -202,12 +196,11 @@ def _starting_point(problem: BorderedProblem, init: Potentials | None) -> Potent
 
 def _complete(problem: BorderedProblem, f: Tensor, g: Tensor) -> Potentials:
     """Give nodes of weight 0, which took no part, the potentials that the others imply."""
-    a, b = problem.a.detach().to(f.dtype), problem.b.detach().to(f.dtype)
-    cost = problem.cost.detach()
+    a, b = problem.a.to(f.dtype), problem.b.to(f.dtype)
     if bool((a <= 0).any()):
-        f = torch.where(a > 0, f, reference.softmin(cost, g, b))
+        f = torch.where(a > 0, f, reference.softmin(problem.cost, g, b))
     if bool((b <= 0).any()):
-        g = torch.where(b > 0, g, reference.softmin(cost.mT, f, a))
+        g = torch.where(b > 0, g, reference.softmin(problem.cost.mT, f, a))
     return f, g
 
 

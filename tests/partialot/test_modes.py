@@ -66,18 +66,14 @@ def test_no_nan_appears_inside_at_small_regularisation(gradient: Gradient, reg: 
     assert cost.grad.isfinite().all()
 
 
-def test_functional_gradients_equal_backward_or_are_refused() -> None:
+def test_functional_gradients_are_refused_not_wrong() -> None:
     problem = random_problem()
 
     def value(cost: torch.Tensor) -> torch.Tensor:
         return partialot.solve(cost, problem.a, problem.b, mass=0.6, reg=0.1, solver=SINKHORN).value
 
-    try:
-        found = torch.func.grad(value)(problem.cost)
-    except RuntimeError as error:
-        assert len(str(error)) > 0  # noqa: PT017 - refusing is one of two right answers
-    else:
-        assert_close(found, solve(problem).plan, rtol=1e-6, atol=1e-10)
+    with pytest.raises(RuntimeError, match=r"functorch transforms .* setup_context"):
+        torch.func.grad(value)(problem.cost)
 
 
 def test_solver_and_gradient_settings_are_frozen_and_survive_copies() -> None:
