@@ -1,5 +1,10 @@
 """What can go wrong, in classes to catch. Every message says what must hold, what was found and what to do."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
+F = TypeVar("F", bound=Callable[..., object])
+
 
 class InfeasibleProblemError(ValueError):
     """No plan satisfies the constraints: too much mass is asked for, totals differ, or allowed pairs lack."""
@@ -15,3 +20,12 @@ class SolverError(RuntimeError):
 
 class ConvergenceWarning(UserWarning):
     """A solve or a backward pass stopped before its tolerance was met; the result carries the error it reached."""
+
+
+def checks_its_inputs(function: F) -> F:
+    """Mark a function that checks its inputs and says what to do: run-time type checkers must not speak first.
+
+    What `typing.no_type_check` does, without hiding the signature from static checkers.
+    """
+    setattr(function, "__no_type_check__", True)  # noqa: B010 - an attribute that the type of functions does not list
+    return function

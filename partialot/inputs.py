@@ -2,26 +2,17 @@
 
 import math
 import numbers
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from partialot.arrays import HALF
+from partialot.arrays import as_tensor as check_tensor
+from partialot.errors import checks_its_inputs as checks_its_inputs
 from partialot.geometry import Geometry
-from partialot.geometry.dense import HALF, check_tensor, check_type
-
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def checks_its_inputs(function: F) -> F:
-    """Mark a function that checks its inputs and says what to do: run-time type checkers must not speak first.
-
-    What `typing.no_type_check` does, without hiding the signature from static checkers.
-    """
-    setattr(function, "__no_type_check__", True)  # noqa: B010 - an attribute that the type of functions does not list
-    return function
 
 
 def working_type(dtype: torch.dtype) -> torch.dtype:
@@ -30,15 +21,14 @@ def working_type(dtype: torch.dtype) -> torch.dtype:
 
 
 def scalar(name: str, value: object, geometry: Geometry) -> Tensor | None:
-    """Bring `mass` or `reg` to a tensor of the working type; a tensor passes as it is."""
+    """Bring `mass` or `reg` to a tensor: a number to the working type; a tensor or a NumPy array as it is."""
     if value is None:
         return None
-    if isinstance(value, Tensor):
-        check_alike(name, value, geometry)
-        return value
+    if isinstance(value, Tensor | np.ndarray):
+        return check_alike(name, cast(object, value), geometry)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
-            f"`{name}` must be a number, a tensor of shape (*batch,) or None. Found {type(value).__name__}. "
+            f"`{name}` must be a number, a tensor or array of shape (*batch,), or None. Found {type(value).__name__}. "
             f"Pass a Python number for all problems, or a tensor with one value for each."
         )
     try:
@@ -53,30 +43,32 @@ def scalar(name: str, value: object, geometry: Geometry) -> Tensor | None:
     return held
 
 
-def check_alike(name: str, value: object, geometry: Geometry) -> None:
-    """Require a tensor of the dtype and device of the cost."""
+def check_alike(name: str, value: object, geometry: Geometry) -> Tensor:
+    """Give a tensor or a NumPy array as a tensor; require the dtype and device of the cost."""
     tensor = check_tensor(name, value)
-    check_type(name, tensor.dtype)
+    mine = name if isinstance(value, Tensor) else f"torch.from_numpy({name})"
     if tensor.dtype != geometry.dtype:
         raise TypeError(
             f"`{name}` must have the dtype of `cost`. Found {tensor.dtype} beside {geometry.dtype}. "
-            f"Convert one of them, e.g. `{name}.to({geometry.dtype})`."
+            f"Convert one of them, e.g. `{mine}.to({geometry.dtype})`."
         )
     if tensor.device != geometry.device:
         raise TypeError(
             f"`{name}` must be on the device of `cost`. Found {tensor.device} beside {geometry.device}. "
-            f"Move one of them, e.g. `{name}.to('{geometry.device}')`."
+            f"Move one of them, e.g. `{mine}.to('{geometry.device}')`."
         )
+    return tensor
 
 
-def check_last_dimension(name: str, weights: Tensor, size: int) -> None:
-    """Require a weight for each row or column of the cost."""
+def check_last_dimension(name: str, weights: Tensor, size: int) -> Tensor:
+    """Require a weight for each row or column of the cost, and give them back."""
     if weights.ndim < 1 or weights.shape[-1] != size:
         side = "row" if name == "a" else "column"
         raise ValueError(
             f"`{name}` must have one weight for each {side} of `cost`, {size} of them in its last dimension. "
             f"Found the shape {tuple(weights.shape)}. Pass a tensor of shape (*batch, {size})."
         )
+    return weights
 
 
 def broadcast_batches(geometry: Geometry, a: Tensor, b: Tensor, scalars: Mapping[str, Tensor | None]) -> torch.Size:

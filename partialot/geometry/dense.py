@@ -6,31 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partialot.arrays import FloatArray, as_tensor
+from partialot.errors import checks_its_inputs
 from partialot.geometry.base import Geometry
 
-HALF = (torch.float16, torch.bfloat16)
-_SUPPORTED = (*HALF, torch.float32, torch.float64)
 
-
-def check_tensor(name: str, value: object) -> Tensor:
-    """Require a tensor, and give it back as one."""
-    if not isinstance(value, Tensor):
-        raise TypeError(
-            f"`{name}` must be a torch.Tensor. Found {type(value).__name__}. Convert it first, with torch.as_tensor."
-        )
-    return value
-
-
-def check_type(name: str, dtype: torch.dtype) -> None:
-    """Require real floating-point numbers."""
-    if dtype not in _SUPPORTED:
-        raise TypeError(
-            f"`{name}` must be real and floating-point (float16, bfloat16, float32 or float64). Found {dtype}. "
-            f"Convert it first, e.g. `{name}.to(torch.float32)`."
-        )
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class DenseCost(Geometry):
     """A matrix of prices, one for each pair.
 
@@ -40,15 +21,15 @@ class DenseCost(Geometry):
 
     cost: Tensor
 
-    def __post_init__(self) -> None:
-        """Refuse what is no matrix of prices.
+    @checks_its_inputs
+    def __init__(self, cost: Tensor | FloatArray) -> None:
+        """Take a tensor, or a NumPy array as a tensor that shares its memory where that can be.
 
         Raises:
-            TypeError: The cost is no tensor, or not one of floating-point numbers.
+            TypeError: The cost is neither, or not one of floating-point numbers.
             ValueError: It has fewer than two dimensions.
         """
-        check_tensor("cost", self.cost)
-        check_type("cost", self.cost.dtype)
+        object.__setattr__(self, "cost", as_tensor("cost", cost))
         if self.cost.ndim < 2:
             raise ValueError(
                 f"`cost` must have the shape (*batch, n, m). Found {tuple(self.cost.shape)}. "
