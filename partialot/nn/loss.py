@@ -1,5 +1,6 @@
 """The price of transport as a loss."""
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 from jaxtyping import Float
@@ -12,8 +13,8 @@ from partialot.nn.matching import TransportMatching
 from partialot.solvers import Solver
 
 
-class TransportLoss(nn.Module):
-    """What it costs to carry one set of features to another, `Solution.value`, differentiable in all inputs.
+class FeatureLoss(nn.Module, ABC):
+    """A number for two sets of features, and how the numbers of a batch become a loss.
 
     Args:
         cost: As in `TransportMatching`.
@@ -44,6 +45,17 @@ class TransportLoss(nn.Module):
         self.matching = TransportMatching(cost=cost, reg=reg, solver=solver, gradient=Implicit())
         self.mass, self.reduction = mass, reduction
 
+    @abstractmethod
+    def values(
+        self,
+        x: Float[Tensor, "*batch n d"],
+        y: Float[Tensor, "*batch m d"],
+        a: Float[Tensor, "*#batch n"] | None,
+        b: Float[Tensor, "*#batch m"] | None,
+        mass: float | Float[Tensor, "*#batch"] | None,
+    ) -> Float[Tensor, "*batch"]:
+        """Give one number for each problem of the batch; arguments as in `forward`, the mass chosen."""
+
     def forward(
         self,
         x: Float[Tensor, "*batch n d"],
@@ -53,7 +65,7 @@ class TransportLoss(nn.Module):
         *,
         mass: float | Float[Tensor, "*#batch"] | None = None,
     ) -> Float[Tensor, "*reduced"]:
-        """Give the price of carrying x to y.
+        """Give the loss of x beside y.
 
         Args:
             x: Source features.
@@ -62,7 +74,7 @@ class TransportLoss(nn.Module):
             b: Target weights, likewise.
             mass: Overrides the layer's.
         """
-        value = self.matching(x, y, a, b, mass=self.mass if mass is None else mass).value
+        value = self.values(x, y, a, b, self.mass if mass is None else mass)
         if self.reduction == "none":
             return value
         return value.mean() if self.reduction == "mean" else value.sum()
@@ -70,3 +82,22 @@ class TransportLoss(nn.Module):
     def extra_repr(self) -> str:
         """Show the settings."""
         return f"mass={self.mass}, reduction={self.reduction}"
+
+
+class TransportLoss(FeatureLoss):
+    """What it costs to carry one set of features to another, `Solution.value`, differentiable in all inputs.
+
+    Under `reg` it is least where x has shrunk towards the middle of y, not where x is y: see `SinkhornDivergence`.
+    Arguments are those of `FeatureLoss`.
+    """
+
+    def values(
+        self,
+        x: Float[Tensor, "*batch n d"],
+        y: Float[Tensor, "*batch m d"],
+        a: Float[Tensor, "*#batch n"] | None,
+        b: Float[Tensor, "*#batch m"] | None,
+        mass: float | Float[Tensor, "*#batch"] | None,
+    ) -> Float[Tensor, "*batch"]:
+        """Give the price of carrying x to y."""
+        return self.matching(x, y, a, b, mass=mass).value

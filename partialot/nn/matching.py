@@ -1,5 +1,6 @@
 """Transport between two sets of features as a layer."""
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -61,18 +62,18 @@ class TransportMatching(nn.Module):
         Args:
             x: Source features.
             y: Target features.
-            a: Source weights, 0 for padding; default uniform, total 1.
+            a: Source weights; default uniform, total 1. A node of weight 0 is padding: its features may be anything,
+                NaN and infinities, which are read as 0, among them.
             b: Target weights, likewise.
             mass: Total to move; None = balanced.
         """
         function = COSTS[self.cost] if isinstance(self.cost, str) else self.cost
         with torch.autocast(x.device.type, enabled=False):
             x, y = _at_least_single(x), _at_least_single(y)
+            prices = function(_with_readable_padding(x, a), _with_readable_padding(y, b))
             weights = [None if w is None else w.to(x.dtype) for w in (a, b)]
             amount = mass.to(x.dtype) if isinstance(mass, Tensor) else mass
-            return solve(
-                function(x, y), *weights, mass=amount, reg=self.reg, solver=self.solver, gradient=self.gradient
-            )
+            return solve(prices, *weights, mass=amount, reg=self.reg, solver=self.solver, gradient=self.gradient)
 
     def extra_repr(self) -> str:
         """Show the settings."""
@@ -82,3 +83,17 @@ class TransportMatching(nn.Module):
 
 def _at_least_single(features: Tensor) -> Tensor:
     return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+
+
+def _with_readable_padding(features: Tensor, weights: Tensor | None) -> Tensor:
+    """Put zeros where a node of weight 0 has features that are no numbers; what a node with weight has is kept.
+
+    Finite features of such nodes stay, since the derivative with respect to their weight depends on them.
+    """
+    if weights is None:
+        return features
+    shape = np.broadcast_shapes(weights.shape, features.shape[:-1])
+    # Features that several problems share are padding where none of them has a weight.
+    idle = weights.detach().ne(0).expand(shape).sum_to_size(features.shape[:-1]) == 0
+    unreadable = idle & ~features.detach().isfinite().all(-1)
+    return torch.where(unreadable.unsqueeze(-1), 0.0, features)
