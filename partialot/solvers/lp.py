@@ -1,7 +1,11 @@
 """The exact linear programme, problem by problem, at the scale at which its prices matter."""
 
+import warnings
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -10,13 +14,17 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.solvers.base import Solver, SolverResult, Status
-from partialot.solvers.network_simplex import Answer, Array, Programme, solve_programme
+from partialot.solvers.network_simplex import Array, Indices
+from partialot.solvers.programme import Answer, Programme, solve_programme
 
 _CHEAP = 1e-5
 """Where the mean price paid is below this part of the range, the solve is repeated at the optimum's own scale."""
 
 _HEADROOM = 1e3
 """How far above the mean price paid the prices are then capped."""
+
+_PATIENCE = 5.0
+"""Seconds after which a batch counts as long and gets a progress bar."""
 
 
 @dataclass(frozen=True)
@@ -25,25 +33,35 @@ class ExactLP(Solver):
 
     Answers are exact to rounding relative to the optimum, or, where the optimal plan itself uses pairs many orders
     dearer than its mean, relative to those. Potentials are optimal dual solutions. `Solution.n_iter` is 0: POT does
-    not count its pivots.
+    not count its pivots. Problems of a batch are solved by threads, side by side: POT lets go of the interpreter while
+    it pivots, so threads measure faster than processes, which would have to be sent the costs. A batch that takes more
+    than 5 seconds shows a progress bar on the terminal where tqdm is installed.
 
     Attributes:
-        max_iter: Most pivots for each problem.
+        max_iter: Most pivots for each problem (for each round, where a large one is solved over a growing shortlist).
+        workers: Threads that solve problems of a batch; no answer depends on how many. None = as many as PyTorch may
+            use, `torch.get_num_threads()`, which is the number of cores unless told otherwise.
     """
 
     entropic: ClassVar[bool] = False
     max_iter: int = 10_000_000
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible settings.
 
         Raises:
-            ValueError: `max_iter` is not positive.
+            ValueError: `max_iter` or `workers` is not positive.
         """
         if self.max_iter != int(self.max_iter) or self.max_iter < 1:
             raise ValueError(
                 f"`max_iter` must be a whole number, at least 1. Found `max_iter = {self.max_iter}`. "
                 "Pass the most pivots you can afford."
+            )
+        if self.workers is not None and (self.workers != int(self.workers) or self.workers < 1):
+            raise ValueError(
+                f"`workers` must be a whole number, at least 1, or None. Found `workers = {self.workers}`. "
+                "Pass how many threads may solve, or None for as many as PyTorch uses."
             )
 
     def run(self, problem: BorderedProblem, init: tuple[Tensor, Tensor] | None) -> SolverResult:
@@ -53,91 +71,164 @@ class ExactLP(Solver):
             InfeasibleProblemError: The allowed pairs cannot carry the mass.
             SolverError: POT's plan and dual solution contradict each other.
         """
-        cost, a, b, mass = (
-            tensor.detach().cpu().double().numpy() for tensor in (problem.cost, problem.a, problem.b, problem.mass)
-        )
+        cost, a, b, mass = (_array(side) for side in (problem.cost, problem.a, problem.b, problem.mass))
         starts = None if init is None else (_array(init[0]), _array(init[1]))
-        plan, f, g = np.zeros_like(cost), np.zeros_like(a), np.zeros_like(b)
-        limited = np.zeros(len(mass), dtype=bool)
-        for index in range(len(mass)):
-            programme = Programme(cost[index], a[index], b[index], float(mass[index]))
-            start = None if starts is None else (starts[0][index], starts[1][index])
-            plan[index], f[index], g[index], limited[index] = _solve_one(programme, start, self.max_iter, index)
         working = problem.cost.detach()
-        pivots_left = torch.as_tensor(~limited, device=working.device)
-        status = torch.where(pivots_left, int(Status.CONVERGED), int(Status.ITERATION_LIMIT))
+        plan = torch.zeros(cost.shape, dtype=working.dtype)
+        written = plan.numpy()
+        f, g, error = np.zeros_like(a), np.zeros_like(b), np.zeros_like(mass)
+        limited = np.zeros(len(mass), dtype=bool)
+
+        def solve_one(index: int) -> None:
+            programme = Programme(cost[index], None, a[index], b[index], float(mass[index]))
+            start = None if starts is None else (starts[0][index], starts[1][index])
+            solved = _solve_one(programme, start, self.max_iter, index)
+            written[index, solved.rows, solved.columns] = solved.amounts
+            f[index], g[index], limited[index] = solved.f, solved.g, solved.limited
+            error[index] = _violation(solved, programme)
+
+        _for_each(len(mass), solve_one, torch.get_num_threads() if self.workers is None else self.workers)
+        status = np.where(limited, int(Status.ITERATION_LIMIT), int(Status.CONVERGED))
+
+        def back(found: NDArray[Any]) -> Tensor:
+            return torch.as_tensor(found, device=working.device)
+
         return SolverResult(
-            f=working.new_tensor(f),
-            g=working.new_tensor(g),
-            plan=working.new_tensor(plan),
-            n_iter=torch.zeros_like(status),
-            error=working.new_tensor(_violation(plan, a, b, mass)),
-            status=status,
+            f=back(f).to(working),
+            g=back(g).to(working),
+            plan=plan.to(working.device),
+            n_iter=back(np.zeros_like(status)),
+            error=back(error).to(working),
+            status=back(status),
         )
 
 
-def _solve_one(
-    problem: Programme, start: tuple[Array, Array] | None, max_iter: int, index: int
-) -> tuple[Array, Array, Array, bool]:
-    n, m = problem.cost.shape
-    plan, f, g = np.zeros((n, m)), np.zeros(n + 1), np.zeros(m + 1)
-    rows, columns = (np.flatnonzero(side[:-1] > 0) for side in (problem.a, problem.b))
-    allowed = np.isfinite(problem.cost)
-    if problem.mass <= 0 or not allowed[np.ix_(rows, columns)].any():
+def _for_each(count: int, solve_one: Callable[[int], None], workers: int) -> None:
+    """Call `solve_one` on 0 … count − 1, side by side; the first error is the one that a loop would meet first."""
+
+    def solve_some(some: range) -> None:
+        for index in some:
+            solve_one(index)
+
+    # Pieces small enough to share the work evenly, large enough to hide what handing them out costs.
+    step = 1 if workers == 1 else max(1, count // (8 * workers))
+    pieces = [range(begin, min(begin + step, count)) for begin in range(0, count, step)]
+    with warnings.catch_warnings(), _progress(count) as advance:
+        # POT's warnings, which its log repeats. Filters belong to the whole process, so no thread may touch them.
+        warnings.simplefilter("ignore")
+        if min(workers, count) <= 1:
+            for piece in pieces:
+                solve_some(piece)
+                advance(len(piece))
+            return
+        with ThreadPoolExecutor(min(workers, count)) as pool:
+            futures = [pool.submit(solve_some, piece) for piece in pieces]
+            try:
+                for piece, future in zip(pieces, futures, strict=True):
+                    future.result()
+                    advance(len(piece))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+@contextmanager
+def _progress(count: int) -> Generator[Callable[[int], object]]:
+    """Give what to call with the number of problems solved: a bar's `update`, where there is a terminal and tqdm."""
+    try:
+        # Not a dependency: whoever has it, as all who train do, sees the bar.
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda solved: None
+        return
+    # disable=None: none unless standard error is a terminal.
+    with tqdm(total=count, desc="exact transport", unit="problem", delay=_PATIENCE, disable=None, leave=False) as bar:
+        yield bar.update
+
+
+class _Solved(NamedTuple):
+    """The pairs that carry mass and how much, potentials with the dummies' last, and whether pivots ran out."""
+
+    rows: Indices
+    columns: Indices
+    amounts: Array
+    f: Array
+    g: Array
+    limited: bool
+
+
+def _solve_one(problem: Programme, start: tuple[Array, Array] | None, max_iter: int, index: int) -> _Solved:
+    (n, m), f, g = problem.cost.shape, np.zeros_like(problem.a), np.zeros_like(problem.b)
+    inner, (rows, columns) = _taking_part(problem)
+    if problem.mass <= 0 or (inner.forbidden is not None and inner.forbidden.all()) or not inner.cost.size:
         # The first unit moved would take the cheapest pair: the one-sided price of mass at 0.
-        price = problem.cost[np.ix_(rows, columns)].min(initial=np.inf)
+        price = inner.cost.min(initial=np.inf)
         f[-1], g[:-1] = (-price, price) if np.isfinite(price) else (0.0, 0.0)
-        return plan, f, g, False
-    inner = Programme(
-        problem.cost[np.ix_(rows, columns)],
-        np.append(problem.a[rows], problem.a[-1]),
-        np.append(problem.b[columns], problem.b[-1]),
-        problem.mass,
-    )
+        nothing = np.zeros(0, dtype=np.intp)
+        return _Solved(nothing, nothing, np.zeros(0), f, g, False)
     inner_start = None if start is None else (start[0][np.append(rows, n)], start[1][np.append(columns, m)])
-    inner_plan, sources, targets, price, limited = _simplex(inner, inner_start, max_iter, index)
-    plan[np.ix_(rows, columns)] = inner_plan
+    answer = _at_its_scale(inner, inner_start, max_iter, index)
     balanced = bool(problem.a[-1] <= 0 and problem.b[-1] <= 0)
-    sources_all = _extend(problem.cost[:, columns] - price - targets, sources, rows, balanced)
-    targets_all = _extend(problem.cost[rows].T - price - sources, targets, columns, balanced)
+    price, sources, targets = answer.price, answer.of_a, answer.of_b
     # The gauge in which the dummy target's potential is 0: f is then the derivative with respect to a.
-    f[:-1], f[-1], g[:-1] = sources_all, -price, targets_all + price
-    return plan, f, g, limited
+    f[rows], f[-1], g[columns] = sources, -price, targets + price
+    if len(rows) < n:
+        idle = np.flatnonzero(problem.a[:-1] <= 0)
+        f[idle] = _largest(problem.cost[np.ix_(idle, columns)] - price - targets, balanced)
+    if len(columns) < m:
+        idle = np.flatnonzero(problem.b[:-1] <= 0)
+        g[idle] = _largest(problem.cost[np.ix_(rows, idle)].T - price - sources, balanced) + price
+    return _Solved(rows[answer.rows], columns[answer.columns], answer.amounts, f, g, answer.limited)
 
 
-def _simplex(problem: Programme, start: tuple[Array, Array] | None, max_iter: int, index: int) -> Answer:
+def _taking_part(problem: Programme) -> tuple[Programme, tuple[Indices, Indices]]:
+    """Leave out the nodes of weight 0 and mark the forbidden pairs."""
+    cost, (n, m) = problem.cost, problem.cost.shape
+    rows, columns = (np.flatnonzero(side[:-1] > 0) for side in (problem.a, problem.b))
+    if (len(rows), len(columns)) != (n, m):
+        cost = cost[np.ix_(rows, columns)]
+    forbidden = np.isinf(cost) if cost.size and cost.max() == np.inf else None
+    a, b = problem.a[np.append(rows, n)], problem.b[np.append(columns, m)]
+    return Programme(cost, forbidden, a, b, problem.mass), (rows, columns)
+
+
+def _at_its_scale(problem: Programme, start: tuple[Array, Array] | None, max_iter: int, index: int) -> Answer:
     """Solve a problem whose weights are all positive, at the scale at which its prices matter.
 
     The simplex compares prices to some ulps of the largest. Where the optimum is orders cheaper, prices are capped
     near it: an optimum of the capped problem that uses no capped pair is one of the problem itself, and its duals are
     valid.
     """
-    allowed = np.isfinite(problem.cost)
-    low, high = problem.cost[allowed].min(), problem.cost[allowed].max()
-    unit = float(high - low) if high > low else 1.0
-    answer = solve_programme(problem, (float(low), unit), start, max_iter, index)
-    relative = (np.where(answer.plan > 0, problem.cost - low, 0.0) * answer.plan).sum() / problem.mass
+    allowed = problem.cost if problem.forbidden is None else problem.cost[~problem.forbidden]
+    low, high = float(allowed.min()), float(allowed.max())
+    unit = high - low if high > low else 1.0
+    answer = solve_programme(problem, (low, unit), start, max_iter, index)
+    relative = float((problem.cost[answer.rows, answer.columns] - low) @ answer.amounts) / problem.mass
     ceiling = _HEADROOM * relative
     while 0 < ceiling < unit and relative < _CHEAP * unit:
-        finer = solve_programme(problem, (float(low), float(ceiling)), start, max_iter, index)
-        if not (finer.plan[problem.cost - low >= ceiling] > 0).any():
+        finer = solve_programme(problem, (low, ceiling), start, max_iter, index)
+        if not (problem.cost[finer.rows, finer.columns] - low >= ceiling).any():
             return finer
         ceiling *= _HEADROOM
     return answer
 
 
-def _extend(reduced: Array, known: Array, where: NDArray[np.intp], balanced: bool) -> Array:
+def _largest(reduced: Array, balanced: bool) -> Array:
     """Give nodes of weight 0 the largest potential the dual allows."""
     best = reduced.min(axis=1, initial=np.inf if balanced else 0.0)
     best[~np.isfinite(best)] = 0.0
-    best[where] = known
     return best
 
 
-def _violation(plan: Array, a: Array, b: Array, mass: Array) -> Array:
-    rows = (plan.sum(2) - a[:, :-1]).clip(min=0).sum(1)
-    columns = (plan.sum(1) - b[:, :-1]).clip(min=0).sum(1)
-    return np.maximum(np.maximum(rows, columns), abs(plan.sum((1, 2)) - mass)) / np.where(mass > 0, mass, 1.0)
+def _violation(solved: _Solved, problem: Programme) -> float:
+    if problem.mass <= 0:
+        return 0.0
+    sent, taken = (
+        np.bincount(nodes, solved.amounts, len(weights) - 1) - weights[:-1]
+        for nodes, weights in ((solved.rows, problem.a), (solved.columns, problem.b))
+    )
+    worst = max(sent.clip(min=0).sum(), taken.clip(min=0).sum(), abs(solved.amounts.sum() - problem.mass))
+    return float(worst) / problem.mass
 
 
 def _array(side: Tensor) -> Array:
