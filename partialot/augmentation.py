@@ -8,14 +8,17 @@ target, at no price. Were the corner merely dear, mass t would leak into it and 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.inputs import checks_its_inputs
-from partialot.kernels import reference
+from partialot.arrays import FloatArray
+from partialot.errors import checks_its_inputs
+from partialot.kernels import dispatch, reference
+from partialot.kernels.primitives import Entries, Prices, Source
 from partialot.problem import Problem
 
 
@@ -29,10 +32,10 @@ class AugmentedProblem(NamedTuple):
 
 @checks_its_inputs
 def augment(
-    cost: Float[Tensor, "*batch n m"],
-    a: Float[Tensor, "*#batch n"] | None = None,
-    b: Float[Tensor, "*#batch m"] | None = None,
-    mass: float | Float[Tensor, "*#batch"] | None = None,
+    cost: Float[Tensor, "*batch n m"] | FloatArray,
+    a: Float[Tensor, "*#batch n"] | FloatArray | None = None,
+    b: Float[Tensor, "*#batch m"] | FloatArray | None = None,
+    mass: float | Float[Tensor, "*#batch"] | FloatArray | None = None,
 ) -> AugmentedProblem:
     """Write the dummy-node problem out, for reading, teaching and tests; `solve` never builds it.
 
@@ -80,35 +83,69 @@ class BorderedProblem:
     """A flat batch of balanced problems of total 1 whose cost has a border of zeros with a forbidden corner.
 
     This is all that solvers and gradients see. Vectors over nodes carry the border's entry last: `sources` is n + 1,
-    `targets` m + 1. Derivatives flow from here back to the user's inputs by plain automatic differentiation.
+    `targets` m + 1. Potentials are in units of the regularisation. Derivatives flow from the vectors back to the
+    user's inputs by plain automatic differentiation.
 
     Attributes:
-        cost: Real prices less `shift`, in units of the regularisation where there is one.
+        problem: Where the prices come from, block by block where they are no matrix.
         a: Source weights over `total`, float64.
         b: Target weights over `total`, float64.
         mass: What the real block has to carry, over `total`, float64.
         total: Σa + Σb − M in the user's units, 1 where that is 0, float64.
-        scale: What one unit of `cost` and of potentials is in the user's units, float64.
+        scale: What one unit of potentials is in the user's units, float64: the regularisation, or 1.
         shift: The smallest price, taken off first: exact, since the mass is fixed, and it saves digits. Constant.
-        forbidden: Which pairs are forbidden; None where none is.
     """
 
-    cost: Float[Tensor, "batch n m"]
+    problem: Problem
     a: Float[Tensor, "batch sources"]
     b: Float[Tensor, "batch targets"]
     mass: Float[Tensor, " batch"]
     total: Float[Tensor, " batch"]
     scale: Float[Tensor, " batch"]
     shift: Float[Tensor, " batch"]
-    forbidden: Tensor | None
+
+    @cached_property
+    def matrix(self) -> Float[Tensor, "batch n m"] | None:
+        """All prices, without a graph; None where the geometry stores none."""
+        if self.problem.geometry.is_lazy:
+            return None
+        cost = self.problem.flat_cost(slice(None)).detach()
+        return cost if cost[:1].is_contiguous() else cost.contiguous()
+
+    def row_blocks(self) -> list[slice]:
+        """Cut the sources into blocks whose prices are evaluated together."""
+        return self.problem.row_blocks()
+
+    def prices(self, rows: slice, unit: Float[Tensor, " batch"] | None = None) -> Prices:
+        """Give the prices of some sources, without a graph, with their unit, by default one over the scale."""
+        cost = self.problem.flat_cost(rows).detach() if self.matrix is None else self.matrix[:, rows]
+        return Prices(cost, 1 / self.scale.detach() if unit is None else unit, self.shift)
+
+    def scaled_cost(self) -> Float[Tensor, "batch n m"]:
+        """Give the matrix (cost − shift) / scale, differentiably; `inf` where a pair is forbidden."""
+        cost = self.problem.flat_cost(slice(None))
+        if not cost.numel():
+            return cost
+        # Infinities leave the arithmetic before it can turn them into NaN.
+        forbidden = cost.detach() == torch.inf if self.problem.forbids else None
+        cost = cost if forbidden is None else cost.masked_fill(forbidden, 0.0)
+        shift, scale = (x.to(cost.dtype)[:, None, None] for x in (self.shift, self.scale))
+        scaled = (cost - shift) / scale
+        return scaled if forbidden is None else scaled.masked_fill(forbidden, torch.inf)
 
     def real_potentials(self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]) -> "RealPotentials":
         """Eliminate the dummies' potentials, and with them the constant that may be added to f and taken from g."""
         return RealPotentials(f[:, :-1] + g[:, -1:], g[:, :-1] + f[:, -1:], -(f[:, -1:] + g[:, -1:]))
 
-    def density(self, potentials: "RealPotentials") -> Float[Tensor, "batch n m"]:
-        """Give the real block of the plan relative to the product of the weights."""
-        return reference.density(self.cost, potentials.f, potentials.g + potentials.mass)
+    @torch.no_grad()
+    def density(self, potentials: "RealPotentials", rows: slice) -> Float[Tensor, "batch rows m"]:
+        """Give some rows of the plan relative to the product of the weights, in the type of the prices."""
+        prices = self.prices(rows)
+        count = prices.cost.shape[0]
+        source = torch.full((count,), int(Source.COST), dtype=torch.int8, device=prices.cost.device)
+        block = torch.empty(prices.cost.shape, dtype=prices.cost.dtype, device=prices.cost.device)
+        dispatch.write_out(Entries(prices, block, source, potentials.f[:, rows], potentials.g + potentials.mass))
+        return block
 
     def to_user_units(
         self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]
@@ -126,26 +163,18 @@ class BorderedProblem:
         f, g = torch.cat((f[:, :-1] - shift, f[:, -1:]), dim=-1), torch.cat((g[:, :-1], g[:, -1:] + shift), dim=-1)
         return f / scale, g / scale
 
-    def surplus(self, potentials: "RealPotentials", plan: Float[Tensor, "batch n m"]) -> Float[Tensor, " batch"]:
+    def surplus(self, potentials: "RealPotentials", moved: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Give how far the whole plan's mass, border included, is above the total, over the total; 0 for a coupling."""
-        a, b = self.a.to(plan.dtype), self.b.to(plan.dtype)
-        kept = (a[:, :-1] * b[:, -1:] * reference.bounded_exp(potentials.f)).sum(-1)
-        lacking = (a[:, -1:] * b[:, :-1] * reference.bounded_exp(potentials.g)).sum(-1)
-        return plan.sum((-2, -1)) / self.total.to(plan.dtype) + kept + lacking - (self.a.sum(-1) > 0).to(plan.dtype)
+        kept = (self.a[:, :-1] * self.b[:, -1:] * reference.bounded_exp(potentials.f)).sum(-1)
+        lacking = (self.a[:, -1:] * self.b[:, :-1] * reference.bounded_exp(potentials.g)).sum(-1)
+        return moved / self.total + kept + lacking - (self.a.sum(-1) > 0).to(kept.dtype)
 
-    def linear_value(self, problem: Problem, plan: Float[Tensor, "batch n m"]) -> Float[Tensor, " batch"]:
-        """Give ⟨cost, plan⟩ in the user's units; a forbidden pair, whose plan is 0, adds nothing."""
-        cost = problem.cost().reshape(plan.shape)
-        return (plan * (cost if self.forbidden is None else cost.masked_fill(self.forbidden, 0.0))).sum((-2, -1))
-
-    def plan(self, potentials: "RealPotentials") -> Float[Tensor, "batch n m"]:
-        """Give the real block of the plan at these potentials, in the user's units of mass."""
-        working = self.cost.dtype
-        # Mass 0 has the potentials of the smallest number; its plan is none.
-        moved = self.total * (self.mass.detach() > 0)
-        rows = (self.a[:, :-1] * moved.unsqueeze(-1)).to(working)
-        columns = self.b[:, :-1].to(working)
-        return self.density(potentials) * rows.unsqueeze(-1) * columns.unsqueeze(-2)
+    def spent(self, amounts: Float[Tensor, "batch rows m"], rows: slice) -> Float[Tensor, " batch"]:
+        """Give Σ amounts · (cost − shift) / scale over some rows, without a graph; forbidden pairs have no amount."""
+        prices = self.prices(rows)
+        cost = prices.cost.masked_fill(prices.cost == torch.inf, 0.0) if self.problem.forbids else prices.cost
+        priced = torch.einsum("bij,bij->b", amounts, cost).double() - self.shift * amounts.sum((-2, -1)).double()
+        return priced * prices.unit
 
 
 class RealPotentials(NamedTuple):
@@ -184,19 +213,19 @@ class Duals:
     mass_price: Float[Tensor, " batch"]
 
 
-def restrict_potentials(problem: Problem, bordered: BorderedProblem, potentials: RealPotentials) -> Duals:
+def restrict_potentials(bordered: BorderedProblem, potentials: RealPotentials) -> Duals:
     """Bring potentials to the user's units.
 
     Balanced problems leave one constant free: they are centred, so that both sides have the same weighted mean; then
     each sums to half the value.
     """
-    working = potentials.f.dtype
-    scale, shift = (x.to(working).unsqueeze(-1) for x in (bordered.scale, bordered.shift))
+    problem = bordered.problem
+    scale, shift = bordered.scale.unsqueeze(-1), bordered.shift.unsqueeze(-1)
     of_a, of_b, price = potentials.f * scale, potentials.g * scale, shift + potentials.mass * scale
     if problem.mass is not None:
         return Duals(of_a, of_b, of_b + price, price.squeeze(-1), price.squeeze(-1))
-    mean_a = (bordered.a.to(working)[:, :-1] * of_a).sum(-1, keepdim=True)
-    mean_b = (bordered.b.to(working)[:, :-1] * of_b).sum(-1, keepdim=True)
+    mean_a = (bordered.a[:, :-1] * of_a).sum(-1, keepdim=True)
+    mean_b = (bordered.b[:, :-1] * of_b).sum(-1, keepdim=True)
     unit = mean_a + mean_b + price
     of_a, of_b = of_a - mean_a + unit / 2, of_b - mean_b + unit / 2
     return Duals(of_a, of_b, of_b, torch.zeros_like(unit.squeeze(-1)), unit.squeeze(-1))
@@ -221,28 +250,12 @@ def add_dummy_nodes(problem: Problem) -> BorderedProblem:
         mass = torch.where(dummy_b == 0, mass, part)
     scale = torch.ones_like(mass) if problem.reg is None else problem.reg.double()
     count, (n, m) = problem.batch_shape.numel(), problem.size
-    cost, shift, forbidden = _normalise(problem.cost().reshape(count, n, m), scale.reshape(count))
     return BorderedProblem(
-        cost=cost,
+        problem=problem,
         a=a.reshape(count, n + 1),
         b=b.reshape(count, m + 1),
         mass=mass.reshape(count),
         total=safe.reshape(count),
         scale=scale.reshape(count),
-        shift=shift,
-        forbidden=forbidden,
+        shift=problem.lowest.reshape(count),
     )
-
-
-def _normalise(cost: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Shift and scale the prices; infinities leave the arithmetic before it can turn them into NaN."""
-    if not cost.numel():
-        return cost, torch.zeros_like(scale), None
-    infinite = cost.detach() == torch.inf
-    forbidden = infinite if bool(infinite.any()) else None
-    lowest = cost.amin((-2, -1))
-    shift = torch.where(lowest.isfinite(), lowest, 0.0)
-    if forbidden is not None:
-        cost = cost.masked_fill(forbidden, 0.0)
-    scaled = (cost - shift[:, None, None]) / scale[:, None, None].to(cost.dtype)
-    return (scaled if forbidden is None else scaled.masked_fill(forbidden, torch.inf)), shift.double(), forbidden

@@ -1,23 +1,26 @@
 """The one border: every input is checked, brought to one shape and one type here, and nowhere else."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from partialot.arrays import FloatArray
 from partialot.errors import InfeasibleProblemError
 from partialot.geometry import DenseCost, Geometry
 from partialot.inputs import (
     broadcast_batches,
     check_alike,
     check_last_dimension,
-    check_tensor,
     checks_its_inputs,
     scalar,
     working_type,
 )
+
+_BLOCK = 1 << 21
+"""Prices of a lazy geometry evaluated at a time: 8 MB of float32, which stay in a cache of the last level."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,9 @@ class Problem:
         mass: Total to move; None = balanced, all of it.
         reg: Entropic regularisation in units of the cost; None = the exact linear programme.
         dtype: The type the user works in, which the answer is returned in.
+        lowest: The smallest price, 0 where every pair is forbidden; float64, like `highest`.
+        highest: The largest price of an allowed pair.
+        forbids: Whether any pair is forbidden.
     """
 
     geometry: Geometry
@@ -39,17 +45,20 @@ class Problem:
     mass: Float[Tensor, "*batch"] | None
     reg: Float[Tensor, "*batch"] | None
     dtype: torch.dtype
+    lowest: Float[Tensor, "*batch"]
+    highest: Float[Tensor, "*batch"]
+    forbids: bool
 
     @classmethod
     @checks_its_inputs
     def from_inputs(
         cls,
-        cost: Tensor | Geometry,
-        a: Tensor | None = None,
-        b: Tensor | None = None,
+        cost: Tensor | FloatArray | Geometry,
+        a: Tensor | FloatArray | None = None,
+        b: Tensor | FloatArray | None = None,
         *,
-        mass: float | Tensor | None = None,
-        reg: float | Tensor | None = None,
+        mass: float | Tensor | FloatArray | None = None,
+        reg: float | Tensor | FloatArray | None = None,
     ) -> "Problem":
         """Check what a user passes to `solve` and broadcast it over the batch.
 
@@ -69,14 +78,10 @@ class Problem:
             InfeasibleProblemError: More mass is asked for than there is, or totals differ, or allowed pairs cannot
                 carry it.
         """
-        if not isinstance(cost, Geometry):
-            check_tensor("cost", cost)
         geometry = cost if isinstance(cost, Geometry) else DenseCost(cost)
         n, m = geometry.size
-        for name, weights, size in (("a", a, n), ("b", b, m)):
-            if weights is not None:
-                check_alike(name, weights, geometry)
-                check_last_dimension(name, weights, size)
+        a = None if a is None else check_last_dimension("a", check_alike("a", a, geometry), n)
+        b = None if b is None else check_last_dimension("b", check_alike("b", b, geometry), m)
         working = working_type(geometry.dtype)
         total = 0.0 if n * m == 0 else 1.0
         uniform = torch.full((1,), total, dtype=working, device=geometry.device)
@@ -84,6 +89,7 @@ class Problem:
         b = (uniform / max(m, 1)).expand(m) if b is None else b
         scalars = {"mass": scalar("mass", mass, geometry), "reg": scalar("reg", reg, geometry)}
         batch = broadcast_batches(geometry, a, b, scalars)
+        lowest, highest, forbids = _extent(geometry)
         problem = cls(
             geometry=geometry,
             a=a.to(working).expand(*batch, n),
@@ -91,6 +97,9 @@ class Problem:
             mass=None if scalars["mass"] is None else scalars["mass"].to(working).expand(batch),
             reg=None if scalars["reg"] is None else scalars["reg"].to(working).expand(batch),
             dtype=geometry.dtype,
+            lowest=lowest.expand(batch),
+            highest=highest.expand(batch),
+            forbids=forbids,
         )
         _check_values(problem)
         return problem
@@ -109,6 +118,28 @@ class Problem:
         """Give the prices in the working type and the full batch shape."""
         return self.geometry.matrix().to(self.a.dtype).expand(*self.batch_shape, *self.size)
 
+    def on(self, geometry: Geometry) -> "Problem":
+        """Give the same problem with prices from another geometry of the same shape and type."""
+        return replace(self, geometry=geometry)
+
+    def flat_cost(self, rows: slice) -> Float[Tensor, "flat rows m"]:
+        """Give the prices of some sources in the working type, the batch flattened; one shared by all is stretched."""
+        block = self.geometry.block(rows).to(self.a.dtype)
+        if block.shape[:-2].numel() == 1:
+            return block.reshape(1, *block.shape[-2:]).expand(self.batch_shape.numel(), -1, -1)
+        return block.expand(*self.batch_shape, *block.shape[-2:]).reshape(self.batch_shape.numel(), *block.shape[-2:])
+
+    def row_blocks(self) -> list[slice]:
+        """Cut the sources into blocks whose prices are evaluated together: one of all where they are stored."""
+        return row_blocks(self.geometry)
+
+
+def row_blocks(geometry: Geometry) -> list[slice]:
+    """Cut the rows of a lazy geometry into blocks of a few megabytes, those of a stored one into one."""
+    n, m = geometry.size
+    step = n if not geometry.is_lazy else max(1, _BLOCK // max(1, m * geometry.batch_shape.numel()))
+    return [slice(start, min(n, start + step)) for start in range(0, max(n, 1), max(step, 1))]
+
 
 def slack(problem: Problem) -> float:
     """Give the relative difference of two totals that is taken for rounding: some ulps of the user's type."""
@@ -116,22 +147,43 @@ def slack(problem: Problem) -> float:
     return min(ulp * (4 + math.sqrt(max(*problem.size, 1))), 0.02)
 
 
-def _check_values(problem: Problem) -> None:
-    cost = problem.geometry.matrix().detach()
+@torch.no_grad()
+def _extent(geometry: Geometry) -> tuple[Tensor, Tensor, bool]:
+    """Give the smallest and the largest finite price of each problem, and whether any pair is forbidden.
+
+    Raises:
+        ValueError: A price is NaN or -inf.
+    """
+    lows: list[Tensor] = []
+    highs: list[Tensor] = []
     forbids = False
-    if cost.numel():
-        lowest, highest = cost.aminmax()
+    for rows in row_blocks(geometry):
+        block = geometry.block(rows)
+        if not block.numel():
+            continue
+        low, high = block.amin((-2, -1)), block.amax((-2, -1))
         # A NaN anywhere makes the minimum NaN, so one pass finds NaN and -inf alike.
-        if not bool(lowest > -torch.inf):
-            wrong = (cost.isnan() | (cost == -torch.inf)).flatten(-2).any(-1)
+        wrong = ~(low > -torch.inf)
+        if bool(wrong.any()):
             raise ValueError(
                 "`cost` must hold numbers or +inf (a forbidden pair). "
-                f"Found {float(lowest)}{_where(wrong)}. Replace such entries before solving."
+                f"Found {float(low[wrong][0])}{_where(wrong)}. Replace such entries before solving."
             )
-        forbids = bool(highest == torch.inf)
-        if forbids:
-            highest = cost.masked_fill(cost == torch.inf, -torch.inf).amax()
-        _check_reg(problem, max(float(highest) - float(lowest), 0.0))
+        if bool((high == torch.inf).any()):
+            forbids = True
+            high = block.masked_fill(block == torch.inf, -torch.inf).amax((-2, -1))
+        lows.append(low.double())
+        highs.append(high.double())
+    if not lows:
+        nothing = torch.zeros(geometry.batch_shape, dtype=torch.float64, device=geometry.device)
+        return nothing, nothing, False
+    lowest, highest = torch.stack(lows).amin(0), torch.stack(highs).amax(0)
+    return torch.where(lowest.isfinite(), lowest, 0.0), torch.where(highest.isfinite(), highest, 0.0), forbids
+
+
+def _check_values(problem: Problem) -> None:
+    if problem.lowest.numel():
+        _check_reg(problem, float((problem.highest - problem.lowest).max()))
     for name, weights in (("a", problem.a.detach()), ("b", problem.b.detach())):
         wrong = ~((weights >= 0) & (weights < torch.inf)).all(-1)
         if bool(wrong.any()):
@@ -140,7 +192,7 @@ def _check_values(problem: Problem) -> None:
                 f"{_first(weights.masked_fill(weights.isfinite() & (weights >= 0), 0), wrong)}{_where(wrong)}. "
                 "Clamp or normalise the weights first."
             )
-    _check_mass(problem, forbids)
+    _check_mass(problem)
 
 
 def _check_reg(problem: Problem, spread: float) -> None:
@@ -161,7 +213,7 @@ def _check_reg(problem: Problem, spread: float) -> None:
         )
 
 
-def _check_mass(problem: Problem, forbids: bool) -> None:
+def _check_mass(problem: Problem) -> None:
     a, b = problem.a.detach().double(), problem.b.detach().double()
     total_a, total_b = a.sum(-1), b.sum(-1)
     tolerance = slack(problem)
@@ -191,13 +243,21 @@ def _check_mass(problem: Problem, forbids: bool) -> None:
         )
     available = torch.minimum(total_a, total_b)
     _check_available(wanted, available, tolerance, "of `a.sum(-1)` and `b.sum(-1)`", "Pass a smaller `mass`.")
-    if forbids:
-        allowed = problem.cost().detach() < torch.inf
-        reach_a = (a * (allowed & (b > 0).unsqueeze(-2)).any(-1)).sum(-1)
-        reach_b = (b * (allowed & (a > 0).unsqueeze(-1)).any(-2)).sum(-1)
+    if problem.forbids:
         remedy = "Allow more pairs by finite costs, or pass a smaller `mass`."
         whose = "total of the weights that `cost` allows to pair"
-        _check_available(wanted, torch.minimum(reach_a, reach_b), tolerance, whose, remedy)
+        _check_available(wanted, _reach(problem), tolerance, whose, remedy)
+
+
+def _reach(problem: Problem) -> Float[Tensor, "*batch"]:
+    """Give the smaller total of the weights that have an allowed partner with weight."""
+    a, b = problem.a.detach().double(), problem.b.detach().double()
+    reach_a, seen = torch.zeros_like(a.sum(-1)), torch.zeros_like(b, dtype=torch.bool)
+    for rows in problem.row_blocks():
+        allowed = problem.geometry.block(rows).detach() < torch.inf
+        reach_a = reach_a + (a[..., rows] * (allowed & (b > 0).unsqueeze(-2)).any(-1)).sum(-1)
+        seen = seen | (allowed & (a[..., rows] > 0).unsqueeze(-1)).any(-2)
+    return torch.minimum(reach_a, (b * seen).sum(-1))
 
 
 def _check_available(wanted: Tensor, available: Tensor, tolerance: float, whose: str, remedy: str) -> None:

@@ -1,14 +1,32 @@
 """What `solve` returns."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from partialot.certificate import Certificate, certify
+from partialot.kernels.reference import bounded_exp
 from partialot.problem import Problem
 from partialot.solvers import Status
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What a solution is read from.
+
+    Attributes:
+        plan: The plan; None where prices are lazy and the plan is evaluated from the potentials.
+        potentials: (f, g) in units of the cost, float64.
+        total: T = Σa + Σb − M, float64.
+    """
+
+    plan: Float[Tensor, "*batch n m"] | None
+    potentials: tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch m"]]
+    total: Float[Tensor, "*batch"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,27 +35,41 @@ class Solution:
 
     Attributes:
         problem: What was solved, with the inputs broadcast to the full batch shape.
-        plan: How much moves from source i to target j; exactly 0 at forbidden pairs and at nodes of weight 0.
         value: The objective: ⟨cost, plan⟩, plus reg · KL(P̃ ‖ Ã⊗B̃/T) over the dummy-node problem when `reg` is given.
             Differentiable with respect to every input. Before convergence, the dual objective reached.
-        potentials: (f, g) in units of the cost: plan_ij = a_i b_j / T · exp((f_i + g_j − cost_ij)/reg). In partial
-            problems f = ∂value/∂a and g = ∂value/∂b + mass_price; in balanced ones f and g are the derivatives,
-            centred so that each side sums to half the value (a constant may be moved from one to the other).
         mass_price: ∂value/∂mass, what one more unit would cost. At mass 0 under `reg` the true slope is −∞ and a large
             finite one is given. In balanced problems, where mass cannot grow alone, the value per unit of mass.
         n_iter: Sweeps spent on each problem; 0 for `ExactLP`.
         status: A `Status` for each problem.
         duals: Potentials of the dummy-node problem in units of the cost, dummies last: what `init` starts from.
+        known: What the rest is read from.
     """
 
     problem: Problem
-    plan: Float[Tensor, "*batch n m"]
     value: Float[Tensor, "*batch"]
-    potentials: tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch m"]]
     mass_price: Float[Tensor, "*batch"]
     n_iter: Int[Tensor, "*batch"]
     status: Int[Tensor, "*batch"]
     duals: tuple[Float[Tensor, "*batch sources"], Float[Tensor, "*batch targets"]]
+    known: Known
+
+    @property
+    def plan(self) -> Float[Tensor, "*batch n m"]:
+        """How much moves from source i to target j; exactly 0 at forbidden pairs and at nodes of weight 0.
+
+        Where prices are lazy, every access writes the n × m numbers out; see `apply` for products without that.
+        """
+        return self._rows_of_plan(slice(None)) if self.known.plan is None else self.known.plan
+
+    @property
+    def potentials(self) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch m"]]:
+        """(f, g) in units of the cost: plan_ij = a_i b_j / T · exp((f_i + g_j − cost_ij)/reg).
+
+        In partial problems f = ∂value/∂a and g = ∂value/∂b + mass_price; in balanced ones f and g are the derivatives,
+        centred so that each side sums to half the value (a constant may be moved from one to the other).
+        """
+        f, g = self.known.potentials
+        return f.to(self.value.dtype), g.to(self.value.dtype)
 
     @property
     def marginal_error(self) -> Float[Tensor, "*batch"]:
@@ -46,12 +78,13 @@ class Solution:
         What rows carry above their weights, summed; the same of columns; the difference of the mass moved from the
         mass asked for. In balanced problems what is missing counts like what is too much.
         """
-        plan, rows, columns = self.plan.detach(), -self.slack_a.detach(), -self.slack_b.detach()
+        rows, columns = -self.slack_a.detach(), -self.slack_b.detach()
+        moved = self.marginal_a.detach().sum(-1)
         balanced = self.problem.mass is None
         wanted = self.problem.a.sum(-1) if self.problem.mass is None else self.problem.mass
         excess = [(side.abs() if balanced else side.clamp(min=0)).sum(-1) for side in (rows, columns)]
-        wanted = wanted.detach().to(plan.dtype)
-        worst = torch.maximum(torch.maximum(*excess), (plan.sum((-2, -1)) - wanted).abs())
+        wanted = wanted.detach().to(moved.dtype)
+        worst = torch.maximum(torch.maximum(*excess), (moved - wanted).abs())
         return torch.where(worst > 0, worst / torch.where(wanted > 0, wanted, 1.0), 0.0)
 
     @property
@@ -62,36 +95,38 @@ class Solution:
     @property
     def value_linear(self) -> Float[Tensor, "*batch"]:
         """⟨cost, plan⟩, the price of the plan without its entropy."""
-        cost = self.problem.geometry.matrix()
-        return (cost.masked_fill(cost == torch.inf, 0.0) * self.plan).sum((-2, -1))
+        paid = [_paid(self.problem, rows, self._rows_of_plan(rows)) for rows in self.problem.row_blocks()]
+        return torch.stack(paid).sum(0) if paid else torch.zeros_like(self.value)
 
     @property
     def marginal_a(self) -> Float[Tensor, "*batch n"]:
         """How much each source sends, plan · 1."""
-        return self.plan.sum(-1)
+        return self.apply(self.problem.b.new_ones((1,) * (self.problem.b.ndim - 1) + self.problem.b.shape[-1:]))
 
     @property
     def marginal_b(self) -> Float[Tensor, "*batch m"]:
         """How much each target receives, planᵀ · 1."""
-        return self.plan.sum(-2)
+        return self.apply_transpose(
+            self.problem.a.new_ones((1,) * (self.problem.a.ndim - 1) + self.problem.a.shape[-1:])
+        )
 
     @property
     def slack_a(self) -> Float[Tensor, "*batch n"]:
         """What each source keeps, a − marginal_a; below 0 by as much as the constraint is violated."""
-        return self.problem.a.to(self.plan.dtype) - self.marginal_a
+        return self.problem.a.to(self.value.dtype) - self.marginal_a
 
     @property
     def slack_b(self) -> Float[Tensor, "*batch m"]:
         """What each target lacks, b − marginal_b."""
-        return self.problem.b.to(self.plan.dtype) - self.marginal_b
+        return self.problem.b.to(self.value.dtype) - self.marginal_b
 
     @property
     def mass(self) -> Float[Tensor, "*batch"]:
         """How much the plan moves."""
-        return self.plan.sum((-2, -1))
+        return self.marginal_a.sum(-1)
 
     def apply(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Multiply the plan with x.
+        """Multiply the plan with x; where prices are lazy, block by block without storing the plan.
 
         Args:
             x: One number for each target, (*batch, m), or k of them, (*batch, m, k); batch dimensions of size 1 are
@@ -103,10 +138,13 @@ class Solution:
         Raises:
             ValueError: x has neither shape.
         """
-        return _product(self.plan, x)
+        vectors = _columns(x, self.problem, self.problem.size[1]).to(self.value.dtype)
+        parts = [self._times(rows, vectors) for rows in self.problem.row_blocks()]
+        product = torch.cat(parts, dim=-2) if parts else vectors.new_zeros((*self.value.shape, 0, vectors.shape[-1]))
+        return product.squeeze(-1) if x.ndim < vectors.ndim else product
 
     def apply_transpose(self, y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Multiply the transposed plan with y.
+        """Multiply the transposed plan with y; where prices are lazy, block by block without storing the plan.
 
         Args:
             y: One number for each source, (*batch, n), or k of them, (*batch, n, k); batch dimensions of size 1 are
@@ -118,7 +156,32 @@ class Solution:
         Raises:
             ValueError: y has neither shape.
         """
-        return _product(self.plan.mT, y)
+        vectors = _columns(y, self.problem, self.problem.size[0]).to(self.value.dtype)
+        product = vectors.new_zeros((*self.value.shape, self.problem.size[1], vectors.shape[-1]))
+        for rows in self.problem.row_blocks():
+            product = product + self._times(rows, vectors, transposed=True)
+        return product.squeeze(-1) if y.ndim < vectors.ndim else product
+
+    def _times(self, rows: slice, vectors: Tensor, *, transposed: bool = False) -> Tensor:
+        def product(vectors: Tensor) -> Tensor:
+            block = self._rows_of_plan(rows)
+            return block.mT @ vectors[..., rows, :] if transposed else block @ vectors
+
+        if self.known.plan is not None:
+            return product(vectors)
+        # The block is evaluated again in the backward pass instead of being kept.
+        return cast(Tensor, checkpoint(product, vectors, use_reentrant=False))
+
+    def _rows_of_plan(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
+        """Give some rows of the plan, evaluated from the potentials where it is not stored."""
+        if self.known.plan is not None:
+            return self.known.plan[..., rows, :]
+        problem, (f, g) = self.problem, self.known.potentials
+        assert problem.reg is not None
+        reg, total = problem.reg.double()[..., None, None], self.known.total[..., None, None]
+        exponent = (f[..., rows, None] + g.unsqueeze(-2) - problem.geometry.block(rows)) / reg
+        weights = problem.a[..., rows, None].double() / total * problem.b.unsqueeze(-2)
+        return (weights * bounded_exp(exponent)).to(self.value.dtype)
 
     def certificate(self) -> Certificate:
         """Bracket the value of the exact linear programme by a feasible plan and a dual bound; no gradient."""
@@ -126,18 +189,20 @@ class Solution:
         return certify(self.problem, self.plan.detach(), f.detach(), g.detach(), self.mass_price.detach())
 
 
-def _product(plan: Tensor, x: Tensor) -> Tensor:
-    vectors = x.unsqueeze(-1) if x.ndim == plan.ndim - 1 else x
-    if vectors.ndim != plan.ndim or vectors.shape[-2] != plan.shape[-1] or not _broadcasts(plan, vectors):
+def _paid(problem: Problem, rows: slice, plan: Tensor) -> Tensor:
+    cost = problem.geometry.block(rows).expand(plan.shape)
+    return torch.einsum("...ij,...ij->...", cost.masked_fill(cost == torch.inf, 0.0) if problem.forbids else cost, plan)
+
+
+def _columns(x: Tensor, problem: Problem, size: int) -> Tensor:
+    """Bring what a plan multiplies to (*batch, size, k)."""
+    batch = problem.batch_shape
+    vectors = x.unsqueeze(-1) if x.ndim == len(batch) + 1 else x
+    fits = vectors.ndim == len(batch) + 2 and vectors.shape[-2] == size
+    if not (fits and all(one == other or one == 1 for one, other in zip(vectors.shape, batch, strict=False))):
         raise ValueError(
-            f"The plan multiplies tensors of shape (*batch, {plan.shape[-1]}) or (*batch, {plan.shape[-1]}, k). "
-            f"Found {tuple(x.shape)} beside a plan of {tuple(plan.shape)}. "
+            f"The plan multiplies tensors of shape (*batch, {size}) or (*batch, {size}, k). "
+            f"Found {tuple(x.shape)} beside a plan of {(*batch, *problem.size)}. "
             "Use `apply` for targets, `apply_transpose` for sources."
         )
-    product = plan @ vectors.to(plan.dtype)
-    return product.squeeze(-1) if x.ndim == plan.ndim - 1 else product
-
-
-def _broadcasts(plan: Tensor, vectors: Tensor) -> bool:
-    pairs = zip(plan.shape[:-2], vectors.shape[:-2], strict=True)
-    return all(one == other or 1 in (one, other) for one, other in pairs)
+    return vectors

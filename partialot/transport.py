@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partialot.arrays import FloatArray
 from partialot.augmentation import BorderedProblem, add_dummy_nodes
 from partialot.errors import ConvergenceWarning
 from partialot.geometry import Geometry
 from partialot.gradients import Answer, Gradient, Implicit, Unrolled
 from partialot.inputs import checks_its_inputs
 from partialot.problem import Problem
-from partialot.solution import Solution
+from partialot.solution import Known, Solution
 from partialot.solvers import ExactLP, Sinkhorn, Solver, SolverResult, Status
 
 _KINDS = {
@@ -24,12 +25,12 @@ _KINDS = {
 
 @checks_its_inputs
 def solve(
-    cost: Float[Tensor, "*batch n m"] | Geometry,
-    a: Float[Tensor, "*#batch n"] | None = None,
-    b: Float[Tensor, "*#batch m"] | None = None,
+    cost: Float[Tensor, "*batch n m"] | FloatArray | Geometry,
+    a: Float[Tensor, "*#batch n"] | FloatArray | None = None,
+    b: Float[Tensor, "*#batch m"] | FloatArray | None = None,
     *,
-    mass: float | Float[Tensor, "*#batch"] | None = None,
-    reg: float | Float[Tensor, "*#batch"] | None = None,
+    mass: float | Float[Tensor, "*#batch"] | FloatArray | None = None,
+    reg: float | Float[Tensor, "*#batch"] | FloatArray | None = None,
     solver: Solver | None = None,
     gradient: Gradient = Implicit(),  # noqa: B008 - frozen
     init: Solution | None = None,
@@ -76,7 +77,7 @@ def solve(
     """
     problem = Problem.from_inputs(cost, a, b, mass=mass, reg=reg)
     _check_options(solver, gradient, init)
-    solver = _choose(solver, problem)
+    solver = gradient.prepare(_choose(solver, problem))
     # Autocast would compute some products in half precision.
     with torch.autocast(problem.a.device.type, enabled=False):
         bordered = add_dummy_nodes(problem)
@@ -155,15 +156,18 @@ def _shape(problem: Problem, bordered: BorderedProblem, result: SolverResult, an
     f, g = bordered.to_user_units(result.f, result.g)
 
     def restore(flat: Tensor) -> Tensor:
-        return flat.reshape((*batch, *flat.shape[1:])).to(dtype)
+        return flat.reshape((*batch, *flat.shape[1:]))
 
     return Solution(
         problem=problem,
-        plan=restore(answer.plan),
-        value=restore(answer.value),
-        potentials=(restore(answer.f), restore(answer.g)),
-        mass_price=restore(answer.mass_price),
-        n_iter=result.n_iter.reshape(batch),
-        status=result.status.reshape(batch),
-        duals=(f.reshape((*batch, *f.shape[1:])), g.reshape((*batch, *g.shape[1:]))),
+        value=restore(answer.value).to(dtype),
+        mass_price=restore(answer.mass_price).to(dtype),
+        n_iter=restore(result.n_iter),
+        status=restore(result.status),
+        duals=(restore(f), restore(g)),
+        known=Known(
+            plan=None if answer.plan is None else restore(answer.plan).to(dtype),
+            potentials=(restore(answer.f), restore(answer.g)),
+            total=restore(bordered.total),
+        ),
     )

@@ -30,6 +30,24 @@ class Geometry(ABC):
     def device(self) -> torch.device:
         """Where the prices live."""
 
+    @property
     @abstractmethod
+    def is_lazy(self) -> bool:
+        """Whether prices are evaluated where they are needed instead of stored."""
+
+    @property
+    @abstractmethod
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What the prices are a function of, and may be differentiated by."""
+
+    @abstractmethod
+    def replace(self, *tensors: Tensor) -> "Geometry":
+        """Give the same function of other tensors of the same shapes."""
+
+    @abstractmethod
+    def block(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
+        """Give the prices of some sources, differentiably; `inf` marks a pair that is forbidden."""
+
     def matrix(self) -> Float[Tensor, "*batch n m"]:
-        """Give every price; `inf` marks a pair that is forbidden."""
+        """Give every price."""
+        return self.block(slice(None))

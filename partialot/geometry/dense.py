@@ -56,6 +56,21 @@ class DenseCost(Geometry):
         """Where the prices live."""
         return self.cost.device
 
-    def matrix(self) -> Float[Tensor, "*batch n m"]:
-        """Give every price."""
-        return self.cost
+    @property
+    def is_lazy(self) -> bool:
+        """Never: the prices are stored."""
+        return False
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The matrix itself."""
+        return (self.cost,)
+
+    def replace(self, *tensors: Tensor) -> "DenseCost":
+        """Give other prices."""
+        (cost,) = tensors
+        return DenseCost(cost)
+
+    def block(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
+        """Give the prices of some sources."""
+        return self.cost[..., rows, :]

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from partialot.augmentation import BorderedProblem, Duals, RealPotentials, restrict_potentials
 from partialot.errors import NotDifferentiableError
@@ -24,14 +25,14 @@ class Answer:
     """A flat batch of plans and values in the user's units, with whatever graph the gradient mode gives them.
 
     Attributes:
-        plan: What moves from source i to target j.
+        plan: What moves from source i to target j; None where the prices are lazy.
         value: The objective.
         f: Potentials of the sources in units of the cost, in the gauge where the dummy target's is 0.
         g: Potentials of the targets.
         mass_price: ∂value/∂mass.
     """
 
-    plan: Float[Tensor, "batch n m"]
+    plan: Float[Tensor, "batch n m"] | None
     value: Float[Tensor, " batch"]
     f: Float[Tensor, "batch n"]
     g: Float[Tensor, "batch m"]
@@ -40,6 +41,10 @@ class Answer:
 
 class Gradient(ABC):
     """Gives a solver's result the graph through which derivatives flow."""
+
+    def prepare(self, solver: Solver) -> Solver:
+        """Give the solver in the form that this mode can differentiate; most take any."""
+        return solver
 
     @abstractmethod
     def attach(self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult) -> Answer:
@@ -53,38 +58,43 @@ class Gradient(ABC):
         """
 
 
-def dual_objective(problem: Problem, bordered: BorderedProblem, potentials: RealPotentials, plan: Tensor) -> Tensor:
+def dual_objective(
+    bordered: BorderedProblem, potentials: RealPotentials, moved: Float[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
     """Give the objective of the entropic dual, which errs by the square of the constraint violation only.
 
     By Euler's theorem it is the sum of each derivative times its input; the surplus, 0 at the optimum, corrects for
     plans that are not yet couplings.
     """
-    scale, total = (x.to(plan.dtype) for x in (bordered.scale, bordered.total))
-    return _euler_sum(problem, restrict_potentials(problem, bordered, potentials)) - scale * total * bordered.surplus(
-        potentials, plan
-    )
+    duals = restrict_potentials(bordered, potentials)
+    return _euler_sum(bordered.problem, duals) - bordered.scale * bordered.total * bordered.surplus(potentials, moved)
 
 
 def answer_by_envelope(
-    problem: Problem, bordered: BorderedProblem, potentials: RealPotentials, plan: Tensor, *, entropic: bool
+    bordered: BorderedProblem, potentials: RealPotentials, result: SolverResult, plan: Tensor | None, *, entropic: bool
 ) -> Answer:
     """Put the value together from potentials and plan, its derivatives those of the envelope theorem.
 
     Args:
-        problem: The inputs.
-        bordered: The same in the solver's units.
+        bordered: The problem.
         potentials: At the optimum; their graph, if any, becomes the second derivative of the value.
-        plan: The plan in the user's units; its graph likewise.
+        result: What the solver found.
+        plan: The plan in the user's units; its graph likewise. None where prices are lazy.
         entropic: Whether the value contains the entropy.
     """
-    duals = restrict_potentials(problem, bordered, potentials)
-    linear, of_reg = bordered.linear_value(problem, plan), None
-    number = linear
+    duals = restrict_potentials(bordered, potentials)
+    problem, of_reg = bordered.problem, None
     if entropic:
-        number = dual_objective(problem, bordered, potentials, plan)
-        of_reg = (_euler_sum(problem, duals) - linear) / bordered.scale.to(plan.dtype)
-    value = attach_derivatives(problem, number.detach(), plan, (duals.of_a, duals.of_b, duals.of_mass, of_reg))
-    return Answer(plan, value, duals.of_a, duals.g, duals.mass_price)
+        number = dual_objective(bordered, potentials, result.moved)
+        if problem.reg is not None and problem.reg.requires_grad:
+            linear = _linear_value(bordered, potentials, plan)
+            of_reg = (_euler_sum(problem, duals) - linear) / bordered.scale
+    else:
+        number = _linear_value(bordered, potentials, plan)
+    value = attach_derivatives(bordered, number.detach(), plan, (duals.of_a, duals.of_b, duals.of_mass, of_reg))
+    if plan is None:
+        value = _LazyValue.apply(value, bordered, potentials, *problem.geometry.tensors)  # pyright: ignore
+    return Answer(plan, cast(Tensor, value), duals.of_a, duals.g, duals.mass_price)
 
 
 def _euler_sum(problem: Problem, duals: Duals) -> Tensor:
@@ -93,14 +103,81 @@ def _euler_sum(problem: Problem, duals: Duals) -> Tensor:
     return (a * duals.of_a).sum(-1) + (b * duals.of_b).sum(-1) + mass * duals.of_mass
 
 
+def _linear_value(
+    bordered: BorderedProblem, potentials: RealPotentials, plan: Tensor | None
+) -> Float[Tensor, " batch"]:
+    """Give ⟨cost, plan⟩ in the user's units, with the plan's graph where it has one."""
+    if plan is None:
+        spent, moved = torch.zeros_like(bordered.shift), torch.zeros_like(bordered.shift)
+        for rows in bordered.row_blocks():
+            block = lazy_plan(bordered, potentials, rows)
+            spent, moved = spent + bordered.spent(block, rows), moved + block.sum((-2, -1))
+        return spent * bordered.scale.detach() + moved * bordered.shift
+    cost = bordered.problem.flat_cost(slice(None))
+    if bordered.problem.forbids:
+        cost = cost.masked_fill(cost == torch.inf, 0.0)
+    return torch.einsum("bij,bij->b", plan, cost).double()
+
+
+@torch.no_grad()
+def lazy_plan(bordered: BorderedProblem, potentials: RealPotentials, rows: slice) -> Float[Tensor, "batch rows m"]:
+    """Give some rows of the plan in the user's units, without a graph."""
+    block = bordered.density(RealPotentials(*(part.detach() for part in potentials)), rows)
+    weights = (bordered.a[:, :-1][:, rows] * bordered.total.unsqueeze(-1)).to(block.dtype)
+    return block.mul_(weights.unsqueeze(-1)).mul_(bordered.b[:, None, :-1].to(block.dtype))
+
+
+def pull_back(
+    bordered: BorderedProblem, rows: slice, of_cost: Float[Tensor, "batch rows m"], before: tuple[Tensor, ...] | None
+) -> tuple[Tensor, ...]:
+    """Carry derivatives by the prices of some sources to what the prices are a function of, and add `before`.
+
+    A stored matrix is itself what they are a function of.
+    """
+    problem = bordered.problem
+    if not problem.geometry.is_lazy:
+        return (of_cost,)
+    with torch.enable_grad():
+        leaves = tuple(tensor.detach().requires_grad_() for tensor in problem.geometry.tensors)
+        block = problem.on(problem.geometry.replace(*leaves)).flat_cost(rows)
+        found = torch.autograd.grad(block, leaves, of_cost, allow_unused=True, materialize_grads=True)
+    return found if before is None else tuple(old + new for old, new in zip(before, found, strict=True))
+
+
+class _LazyValue(torch.autograd.Function):
+    """A value whose derivative by the prices is the plan, evaluated block by block in the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, bordered: BorderedProblem, potentials: RealPotentials, *tensors: Tensor
+    ) -> Tensor:
+        ctx.bordered, ctx.potentials = bordered, RealPotentials(*(part.detach() for part in potentials))
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - `once_differentiable` has no types
+        ctx: Any, upstream: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        found = None
+        for rows in ctx.bordered.row_blocks() if any(ctx.needs_input_grad[3:]) else ():
+            block = lazy_plan(ctx.bordered, ctx.potentials, rows)
+            found = pull_back(ctx.bordered, rows, block.mul_(upstream.to(block.dtype)[:, None, None]), found)
+        return upstream, None, None, *(found or (None,) * (len(ctx.needs_input_grad) - 3))
+
+
 def attach_derivatives(
-    problem: Problem, number: Tensor, plan: Tensor, slopes: tuple[Tensor, Tensor, Tensor, Tensor | None]
+    bordered: BorderedProblem,
+    number: Tensor,
+    plan: Tensor | None,
+    slopes: tuple[Tensor, Tensor, Tensor, Tensor | None],
 ) -> Float[Tensor, " batch"]:
     """Give a number the derivatives it is known to have; their own graphs are its second derivatives."""
-    count = number.shape[0]
+    problem, count = bordered.problem, number.shape[0]
     of_a, of_b, of_mass, of_reg = slopes
-    pairs = [(problem.cost().reshape(plan.shape), plan)]
-    pairs += [(problem.a.reshape(of_a.shape), of_a), (problem.b.reshape(of_b.shape), of_b)]
+    pairs = [(problem.a.reshape(of_a.shape), of_a), (problem.b.reshape(of_b.shape), of_b)]
+    if plan is not None:
+        pairs.append((problem.flat_cost(slice(None)), plan))
     if problem.mass is not None:
         pairs.append((problem.mass.reshape(count), of_mass))
     if problem.reg is not None and of_reg is not None:
@@ -115,7 +192,7 @@ class _KnownDerivatives(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, number: Tensor, count: int, *tensors: Tensor) -> Tensor:
-        ctx.count = count
+        ctx.count, ctx.dtypes = count, [tensor.dtype for tensor in tensors[:count]]
         ctx.save_for_backward(*tensors[count:])
         return number.clone()
 
@@ -124,8 +201,8 @@ class _KnownDerivatives(torch.autograd.Function):
         (upstream,) = gradients
         needed = ctx.needs_input_grad[2 : 2 + ctx.count]
         flowing = (
-            upstream.reshape(-1, *(1,) * (slope.ndim - 1)) * slope if need else None
-            for slope, need in zip(ctx.saved_tensors, needed, strict=True)
+            (upstream.reshape(-1, *(1,) * (slope.ndim - 1)).to(slope.dtype) * slope).to(dtype) if need else None
+            for slope, need, dtype in zip(ctx.saved_tensors, needed, ctx.dtypes, strict=True)
         )
         return (None, None, *flowing, *(None,) * ctx.count)
 
@@ -152,6 +229,6 @@ class _Refusal(torch.autograd.Function):
 
 def refuse(tensor: Tensor, problem: Problem) -> Tensor:
     """Give back `tensor` so that differentiating it with respect to the problem's inputs raises."""
-    inputs = [problem.cost(), problem.a, problem.b]
+    inputs = [*problem.geometry.tensors, problem.a, problem.b]
     inputs += [x for x in (problem.mass, problem.reg) if x is not None]
     return cast(Tensor, _Refusal.apply(tensor, *inputs))  # pyright: ignore[reportUnknownMemberType]

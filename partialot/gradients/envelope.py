@@ -20,8 +20,5 @@ class Envelope(Gradient):
         """Connect the value; see `Gradient.attach`."""
         known = bordered.real_potentials(result.f, result.g)
         potentials = RealPotentials(*(refuse(part, problem) for part in known))
-        if result.plan is None:
-            plan = bordered.plan(known).detach()
-        else:
-            plan = result.plan * bordered.total.detach().to(result.plan.dtype)[:, None, None]
-        return answer_by_envelope(problem, bordered, potentials, refuse(plan, problem), entropic=result.plan is None)
+        plan = None if result.plan is None else refuse(result.plan, problem)
+        return answer_by_envelope(bordered, potentials, result, plan, entropic=solver.entropic)

@@ -1,13 +1,129 @@
-"""Each primitive in plain PyTorch: its definition, and the oracle of the faster versions.
+"""Each primitive in plain PyTorch: its definition, the oracle of the faster versions, and the path without them.
 
-All work on a batch of matrices `cost` (batch, n, m) in units of the regularisation, potentials in the same unit and
-weights of total 1. A matrix may carry a *border*: one extra row and one extra column of cost 0 whose common corner is
-forbidden. The border is two vectors, never a copy of the matrix: vectors of length n + 1 and m + 1 hold its weights
-and potentials last.
+Problems may carry a *border*: one extra row and one extra column of cost 0 whose common corner is forbidden. The
+border is two vectors, never a copy of the matrix: vectors of length n + 1 and m + 1 hold its weights and potentials
+last.
 """
 
+import math
+from collections.abc import Iterator
+
 import torch
+from jaxtyping import Float
 from torch import Tensor
+
+from partialot.kernels.primitives import Entries, Prices, RowSums, RowUpdate, Source
+
+_BLOCK = 1 << 18
+"""Entries computed at a time on a CPU: temporaries that stay in its cache."""
+
+
+def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
+    """Sum the rows, update their potentials, and sum the columns of what that gives.
+
+    A row whose sum leaves the range of the type is updated exactly (ω = 1), however far that is. Problems without a
+    source get undefined numbers.
+
+    Args:
+        entries: The kernels.
+        update: How rows are updated.
+    """
+    cost = entries.prices.cost
+    found = tuple(torch.empty_like(entries.rows) for _ in range(3))
+    columns = torch.zeros_like(entries.columns)
+    info = torch.finfo(cost.dtype)
+    limit = math.log(info.max * info.eps) / 2
+    for rows in _row_blocks(cost):
+        exponents = _exponents(entries, rows)
+        log_sum = _log_sum_exp(exponents)
+        log_total = torch.logaddexp(log_sum, update.edge[:, rows])
+        seen = log_total.isfinite()
+        down = torch.where(seen, log_total, 0.0)
+        omega = torch.where(down.abs() < limit, update.relaxation.unsqueeze(-1), 1.0)
+        moved = torch.minimum(-omega * down, update.ceiling.unsqueeze(-1) - entries.rows[:, rows]) * seen
+        for store, value in zip(found, (log_total, (log_sum - down).exp() * seen, moved), strict=True):
+            store[:, rows] = value
+        updated = (exponents + (update.log_weight[:, rows] + moved).unsqueeze(-1)).to(cost.dtype).exp_()
+        columns += updated.sum(-2)
+    log_totals, fractions, moves = found
+    return RowSums(log_totals, fractions, moves, columns)
+
+
+def write_out(entries: Entries) -> None:
+    """Write the kernels over `entries.stored`.
+
+    Args:
+        entries: Problems without a source keep what is stored.
+    """
+    assert entries.stored is not None
+    wanted = (entries.source != Source.NOTHING)[:, None, None]
+    for rows in _row_blocks(entries.prices.cost):
+        block = entries.stored[:, rows]
+        block.copy_(torch.where(wanted, _exponents(entries, rows).exp().to(block.dtype), block))
+
+
+def sandwich(
+    matrix: Float[Tensor, "batch n m"],
+    x: Float[Tensor, "batch m"],
+    scale: Float[Tensor, "batch n"],
+    offset: Float[Tensor, "batch n"],
+) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
+    """Give y = K x and z = Kᵀ (scale ∘ y + offset).
+
+    Args:
+        matrix: K.
+        x: Float64, like all vectors.
+        scale: Of each row.
+        offset: Of each row.
+    """
+    y = torch.bmm(x.to(matrix.dtype).unsqueeze(-2), matrix.mT).squeeze(-2).to(x.dtype)
+    z = torch.bmm((scale * y + offset).to(matrix.dtype).unsqueeze(-2), matrix).squeeze(-2).to(x.dtype)
+    return y, z
+
+
+def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
+    """Give log Σ_i exp(rows_i − unit · (cost_ij − shift)) with the largest terms divided out.
+
+    Args:
+        prices: The costs.
+        rows: Any size, -inf for a row that takes no part.
+    """
+    total = rows.new_full((prices.cost.shape[0], prices.cost.shape[2]), -torch.inf)
+    for block in _row_blocks(prices.cost):
+        exponents = rows[:, block].unsqueeze(-1) - scaled(prices, block)
+        total = torch.logaddexp(total, _log_sum_exp(exponents.mT))
+    return total
+
+
+def scaled(prices: Prices, rows: slice) -> Float[Tensor, "batch rows m"]:
+    """Give some rows of the costs as exponents, in float64."""
+    unit, shift = prices.unit[:, None, None], prices.shift[:, None, None]
+    return (prices.cost[:, rows].double() - shift) * unit
+
+
+def _exponents(entries: Entries, rows: slice) -> Tensor:
+    """Give the logarithms of some rows of the kernels, in float64."""
+    place = entries.rows[:, rows].unsqueeze(-1) + entries.columns.unsqueeze(-2)
+    exponents = place - scaled(entries.prices, rows)
+    if entries.stored is None:
+        return exponents
+    stored = (entries.source == Source.STORED)[:, None, None]
+    return torch.where(stored, place + entries.stored[:, rows].double().log(), exponents)
+
+
+def _log_sum_exp(exponents: Tensor) -> Tensor:
+    """Sum over the last dimension, -inf of nothing."""
+    if not exponents.shape[-1]:
+        return exponents.new_full(exponents.shape[:-1], -torch.inf)
+    return exponents.logsumexp(-1)
+
+
+def _row_blocks(cost: Tensor) -> Iterator[slice]:
+    """Cut the rows into blocks whose temporaries stay in a CPU's cache, or are few launches on a GPU."""
+    batch, n, m = cost.shape
+    entries = _BLOCK if cost.device.type == "cpu" else 1 << 26
+    step = max(1, entries // max(1, batch * m))
+    return (slice(start, min(n, start + step)) for start in range(0, n, step))
 
 
 def log_sums(cost: Tensor, potential: Tensor, weight: Tensor) -> Tensor:
@@ -73,20 +189,6 @@ def softmin(cost: Tensor, potential: Tensor, weight: Tensor) -> Tensor:
     flat = cost.new_zeros(cost.shape[0], 1, cost.shape[2])
     log_sum = torch.cat((inner, log_sums(flat, potential[:, :-1], weight[:, :-1])), dim=-1)
     return torch.where(log_sum.isfinite(), -log_sum, 0.0)
-
-
-def density(cost: Tensor, f: Tensor, g: Tensor) -> Tensor:
-    """Give exp(f_i + g_j − cost_ij), the plan relative to the product of the weights; 0 at forbidden pairs.
-
-    Args:
-        cost: (batch, n, m).
-        f: (batch, n).
-        g: (batch, m).
-
-    Returns:
-        (batch, n, m), bounded like `bounded_exp`.
-    """
-    return bounded_exp(f.unsqueeze(-1) + g.unsqueeze(-2) - cost)
 
 
 def bounded_exp(exponent: Tensor) -> Tensor:

@@ -31,9 +31,10 @@ class SolverResult:
     """What a solver found for a flat batch, without any graph.
 
     Attributes:
-        f: Potentials of the sources in the unit of `BorderedProblem.cost`, the border's last.
+        f: Potentials of the sources in units of `BorderedProblem.scale`, the border's last; float64.
         g: Potentials of the targets, likewise.
-        plan: The real block, over the total; None where the potentials define it.
+        plan: The plan in the user's units and type; None where the prices are lazy and potentials define it.
+        moved: What the plan moves, in the user's units; float64.
         n_iter: Iterations spent on each problem.
         error: Constraint violation of the plan, relative to the mass.
         status: One `Status` for each problem.
@@ -42,6 +43,7 @@ class SolverResult:
     f: Float[Tensor, "batch sources"]
     g: Float[Tensor, "batch targets"]
     plan: Float[Tensor, "batch n m"] | None
+    moved: Float[Tensor, " batch"]
     n_iter: Int[Tensor, " batch"]
     error: Float[Tensor, " batch"]
     status: Int[Tensor, " batch"]
@@ -66,5 +68,5 @@ class Solver(ABC):
 
         Args:
             problem: A flat batch.
-            init: Potentials to start from, in the unit of the problem's cost; None = from scratch.
+            init: Potentials to start from, in units of the problem's scale; None = from scratch.
         """

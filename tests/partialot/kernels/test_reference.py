@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from partialot.kernels.reference import add_border, density, log_sums, softmin
+from partialot.kernels.reference import add_border, log_sums, softmin
 
 inf = torch.inf
 
@@ -75,10 +75,3 @@ def test_softmin_leaves_a_node_without_partners_at_zero() -> None:
     cost = torch.tensor([[[inf, inf], [0.0, 1.0]]])
     weight = torch.tensor([[0.5, 0.5, 0.0]])
     assert softmin(cost, torch.ones(1, 3), weight)[0, 0] == 0
-
-
-def test_density_is_zero_at_forbidden_pairs_and_finite_everywhere() -> None:
-    cost = torch.tensor([[[inf, -1e30]]])
-    found = density(cost, torch.ones(1, 1), torch.ones(1, 2))
-    assert found[0, 0, 0] == 0
-    assert found.isfinite().all()

@@ -1,0 +1,39 @@
+"""The one place that chooses who computes a primitive; see `reference` for what each is."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from partialot.kernels import cpu, reference
+from partialot.kernels.primitives import Entries, RowSums, RowUpdate
+
+
+def gains_by_storing(matrix: Tensor) -> bool:
+    """Tell whether passes over a stored kernel are faster than those over the cost.
+
+    On a CPU the exponentials cost more than the memory; where they are free beside it, or where plain PyTorch does the
+    passes, storing gains nothing.
+    """
+    return cpu.available(matrix)
+
+
+def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
+    """See `reference.row_pass`."""
+    return cpu.row_pass(entries, update) if cpu.available(entries.prices.cost) else reference.row_pass(entries, update)
+
+
+def write_out(entries: Entries) -> None:
+    """See `reference.write_out`."""
+    if cpu.available(entries.prices.cost):
+        cpu.write_out(entries)
+    else:
+        reference.write_out(entries)
+
+
+def sandwich(
+    matrix: Float[Tensor, "batch n m"],
+    x: Float[Tensor, "batch m"],
+    scale: Float[Tensor, "batch n"],
+    offset: Float[Tensor, "batch n"],
+) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
+    """See `reference.sandwich`."""
+    return (cpu if cpu.available(matrix) else reference).sandwich(matrix, x, scale, offset)

@@ -1,0 +1,94 @@
+"""What the passes over a Gibbs kernel take and give.
+
+A Gibbs kernel is the matrix exp(rows_i + columns_j − unit · (cost_ij − shift)) of a batch of problems: potentials in
+natural logarithms and float64, costs in the type and unit they came in. It may also be *stored*: written out at some
+potentials, it then serves all nearby ones by scaling rows and columns.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float, Int8
+from torch import Tensor
+
+
+class Source(IntEnum):
+    """Where a pass takes the entries of a problem from."""
+
+    NOTHING = 0
+    """The problem is left alone."""
+    COST = 1
+    """One exponential for each entry; safe at any potentials."""
+    STORED = 2
+    """The stored kernel, rows and columns being potentials less those it was written at: no exponential."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """Costs with their unit.
+
+    Attributes:
+        cost: Any sign, `inf` = forbidden. The batch dimension may be a stretched 1.
+        unit: Exponents per unit of cost, 1 over the regularisation.
+        shift: Taken off each cost first.
+    """
+
+    cost: Float[Tensor, "batch n m"]
+    unit: Float[Tensor, " batch"]
+    shift: Float[Tensor, " batch"]
+
+    def select(self, chosen: Bool[Tensor, " batch"]) -> "Prices":
+        """Keep some problems of the batch."""
+        return Prices(self.cost[chosen], self.unit[chosen], self.shift[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Where the entries of a batch of Gibbs kernels come from.
+
+    Attributes:
+        prices: The costs.
+        stored: The stored kernels, overwritten by `write_out`; None where no problem has one.
+        source: One `Source` for each problem.
+        rows: Potentials of the rows, or their distance from those of the stored kernel.
+        columns: Likewise; may be -inf.
+    """
+
+    prices: Prices
+    stored: Float[Tensor, "batch n m"] | None
+    source: Int8[Tensor, " batch"]
+    rows: Float[Tensor, "batch n"]
+    columns: Float[Tensor, "batch m"]
+
+
+class RowUpdate(NamedTuple):
+    """How rows are updated between the sums over rows and those over columns.
+
+    Attributes:
+        edge: (batch, n), logarithm of what each row's border adds to its sum; -inf for nothing.
+        log_weight: (batch, n), logarithm of each row's weight in the sums over columns; -inf for none.
+        relaxation: (batch,), the part ω of the way to the row's exact update that is gone; 1 = all of it.
+        ceiling: (batch,), potentials of rows rise no higher; inf for no limit.
+    """
+
+    edge: Tensor
+    log_weight: Tensor
+    relaxation: Tensor
+    ceiling: Tensor
+
+
+class RowSums(NamedTuple):
+    """What a pass over the rows finds.
+
+    Attributes:
+        log_total: (batch, n), logarithm of each row's sum and border; -inf where nothing is in it.
+        fraction: (batch, n), the share of the sum without the border.
+        moved: (batch, n), by how much the row's potential was updated.
+        columns: (batch, m), Σ_i weight_i · entry_ij after the update, without the border.
+    """
+
+    log_total: Tensor
+    fraction: Tensor
+    moved: Tensor
+    columns: Tensor

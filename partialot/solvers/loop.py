@@ -1,0 +1,226 @@
+"""The working state of Sinkhorn's algorithm: potentials, what the last pass found, and who is done."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from partialot.augmentation import BorderedProblem
+from partialot.kernels.primitives import RowSums, RowUpdate
+from partialot.solvers.acceleration import Relaxation
+from partialot.solvers.base import Potentials, SolverResult, Status
+from partialot.solvers.gibbs import GibbsKernel
+
+_USUAL = {torch.float32: 1e-5, torch.float64: 1e-9}
+"""Violation asked for where the user asks for none."""
+
+_PATIENCE = 50
+"""Sweeps without a tenth of progress after which a violation near the rounding error counts as its floor."""
+
+
+class _Sides(NamedTuple):
+    """Weights over nodes (batch, n + 1) or (batch, m + 1) with their logarithms, -inf for 0."""
+
+    value: Tensor
+    log: Tensor
+
+    @classmethod
+    def of(cls, value: Tensor) -> "_Sides":
+        return cls(value.detach(), value.detach().log())
+
+
+class _Columns(NamedTuple):
+    """Sums over the real columns after the rows' update: their logarithms, and that of the part from real sources."""
+
+    log_total: Tensor
+    log_real: Tensor
+
+
+class Loop:
+    """One solve. All vectors are float64; the costs keep their type.
+
+    Attributes:
+        running: (batch,), which problems are not yet done; the others are left alone.
+        error: (batch,), constraint violation over the mass at the present potentials.
+        used: (batch,), the factor ω of the last pass.
+    """
+
+    def __init__(
+        self,
+        problem: BorderedProblem,
+        init: Potentials | None,
+        tol: float | None,
+        *,
+        over_relaxation: bool,
+        measures_start: bool,
+    ) -> None:
+        self.problem, self.gibbs = problem, GibbsKernel(problem)
+        self.a, self.b = _Sides.of(problem.a), _Sides.of(problem.b)
+        self.mass = problem.mass.detach().clamp(min=torch.finfo(torch.float64).tiny)
+        self.f, self.g = (
+            (torch.zeros_like(self.a.value), torch.zeros_like(self.b.value))
+            if init is None
+            else (init[0].detach().double(), init[1].detach().double())
+        )
+        self.measures_start = measures_start
+        self.tol, self.floor = _tolerances(problem, tol)
+        self.relaxation = Relaxation(self.mass) if over_relaxation else None
+        self.running = torch.ones_like(self.mass, dtype=torch.bool)
+        self.column_error, self.edge_share = torch.full_like(self.mass, torch.inf), self.mass.clone()
+        self.best, self.error = (torch.full_like(self.mass, torch.inf) for _ in range(2))
+        self.moved, self.edge = torch.zeros_like(self.mass), torch.zeros_like(self.mass)
+        self.setback, self.safe = torch.zeros_like(self.running), (self.f, self.g)
+        self.stalled, self.n_iter = (torch.zeros_like(self.mass, dtype=torch.int64) for _ in range(2))
+        self.status = torch.full_like(self.n_iter, int(Status.ITERATION_LIMIT))
+
+    @property
+    def omega(self) -> Float[Tensor, " batch"]:
+        """How far of the way to their optimum the next updates go."""
+        return torch.ones_like(self.mass) if self.relaxation is None else self.relaxation.omega
+
+    def sum_rows(self) -> RowSums:
+        """Sum the rows at the present potentials, and the columns after the rows' update."""
+        return self._row_pass(self.omega)
+
+    def judge(self, rows: RowSums, sweep: int, *, last: bool) -> None:
+        """Record the problems whose present potentials are good enough, hopeless, or the last there will be."""
+        if sweep == 0 and self.measures_start:
+            self.column_error = self._first_column_error()
+        edge = self.f[:, -1] + _log_sum_exp(self.b.log[:, :-1] + self.g[:, :-1])
+        error = (self.a.value[:, :-1] * rows.fraction * _off(rows.log_total)).sum(-1)
+        error = error + self.edge_share * _off(edge) * (self.a.value[:, -1] > 0)
+        error = (error / self.mass + self.column_error).nan_to_num(nan=torch.inf)
+        self.edge, self.error = edge, torch.where(self.running, error, self.error)
+        self.n_iter = torch.where(self.running, sweep, self.n_iter)
+        moved = (self.a.value[:, :-1] * rows.fraction * rows.log_total.exp()).sum(-1)
+        self.moved = torch.where(self.running, moved, self.moved)
+        self.stalled = torch.where(error < 0.9 * self.best, 0, self.stalled + 1)
+        self.best = torch.minimum(error, self.best)
+        converged = error <= self.tol
+        floored = (self.stalled >= _PATIENCE) & (error <= 16 * self.floor) & ~converged
+        ended = (converged | floored) & self.running
+        status = torch.where(converged, int(Status.CONVERGED), int(Status.PRECISION_FLOOR))
+        self.status = torch.where(ended, status, self.status)
+        fresh = self.running if last else ended
+        self._complete_rows(rows, fresh)
+        self.running = self.running & ~fresh
+        if self.relaxation is not None:
+            self._relax(error)
+
+    def _relax(self, error: Tensor) -> None:
+        """Let the errors choose the next factor, and keep potentials to go back to."""
+        assert self.relaxation is not None
+        judged = self.relaxation.observe(error)
+        self.setback = judged.setback
+        anchored = judged.anchored.unsqueeze(-1)
+        self.safe = torch.where(anchored, self.f, self.safe[0]), torch.where(anchored, self.g, self.safe[1])
+
+    def update(self, rows: RowSums) -> None:
+        """Update the rows, the columns, then the mass, by the factor that `sum_rows` used."""
+        omega = self.used.unsqueeze(-1)
+        f = self.f[:, :-1] + rows.moved
+        f_edge = self.f[:, -1:] - omega * self.edge.unsqueeze(-1)
+        columns = self._sum_columns(rows, f, f_edge)
+        moved = -omega * columns.log_total
+        log_mass = _log_sum_exp(columns.log_real + moved).unsqueeze(-1)
+        step = self.mass.log().unsqueeze(-1) - log_mass
+        g_edge = self.g[:, -1:] + _log_sum_exp(self.a.log[:, :-1] + f).unsqueeze(-1)
+        g = torch.cat((self.g[:, :-1] + moved, self.g[:, -1:] - omega * g_edge - step), dim=-1)
+        f = torch.cat((f + step, f_edge), dim=-1)
+        # What columns are off by, without differences of like numbers: the mass may be minute.
+        real, left = (columns.log_real + moved).exp(), columns.log_total + moved
+        share = (columns.log_real - columns.log_total - self.b.log[:, :-1]).exp().nan_to_num(nan=0.0)
+        off = (self.b.value[:, :-1] * left.expm1() + real * step.expm1()).abs()
+        error = (off * share).sum(-1) / self.mass
+        self.column_error = torch.where(self.setback, torch.inf, error)
+        self.edge_share = (real * (1 - share)).sum(-1)
+        for name, new, safe in (("f", f, self.safe[0]), ("g", g, self.safe[1])):
+            new = torch.where(self.setback.unsqueeze(-1), safe, new)
+            setattr(self, name, torch.where(self.running.unsqueeze(-1), new, getattr(self, name)))
+
+    def _row_pass(self, omega: Tensor) -> RowSums:
+        self.used = omega
+        edge = self.b.log[:, -1:] + self.f[:, :-1] + self.g[:, -1:]
+        update = RowUpdate(edge, self.a.log[:, :-1], omega, torch.full_like(self.mass, torch.inf))
+        return self.gibbs.row_pass(self.f[:, :-1], self.g[:, :-1], update, self.running)
+
+    def result(self) -> SolverResult:
+        """Give potentials and plan."""
+        g = self._complete_columns()
+        log_rows = self.f[:, :-1] + self.a.log[:, :-1] + self.problem.total.detach().log().unsqueeze(-1)
+        plan = self.gibbs.plan(log_rows, g[:, :-1])
+        moved = self.moved * self.problem.total.detach()
+        return SolverResult(self.f, g, plan, moved, self.n_iter, self.error, self.status)
+
+    def _sum_columns(self, rows: RowSums, f: Tensor, f_edge: Tensor) -> _Columns:
+        """Give logarithms of the columns' sums, the total over the weight; 0 for columns of weight 0."""
+        log_edge = self.a.log[:, -1:] + f_edge + self.g[:, :-1]
+        real = rows.columns
+        total = real + (log_edge + self.b.log[:, :-1]).exp()
+        idle = self.b.value[:, :-1] <= 0
+        info = torch.finfo(self.problem.problem.a.dtype)
+        least, most = info.tiny / info.eps, info.max
+        lost = (real.sum(-1) < least) & (self.b.value[:, :-1].sum(-1) > 0)
+        wild = self.running & (lost | ~((total > least) & (total < most) | idle).all(-1))
+        log_real, log_total = real.log(), total.log() - torch.where(idle, 0.0, self.b.log[:, :-1])
+        if bool(wild.any()):
+            inner = self.gibbs.column_log_sums(self.a.log[:, :-1] + f, wild)
+            log_real[wild] = inner + self.b.log[wild, :-1] + self.g[wild, :-1]
+            log_total[wild] = torch.logaddexp(inner + self.g[wild, :-1], log_edge[wild])
+        found = ~idle & log_total.isfinite()
+        return _Columns(torch.where(found, log_total, 0.0), torch.where(found, log_real, -torch.inf))
+
+    def _first_column_error(self) -> Float[Tensor, " batch"]:
+        """Measure the columns of the starting point, which no update has made right; inf where they are far off."""
+        used = self.used
+        rows = self._row_pass(torch.zeros_like(self.mass))
+        self.used = used
+        edge = (self.a.log[:, -1:] + self.f[:, -1:] + self.g[:, :-1] + self.b.log[:, :-1]).exp()
+        border = (self.a.log[:, :-1] + self.f[:, :-1] + self.g[:, -1:]).exp().sum(-1)
+        wrong = (rows.columns + edge - self.b.value[:, :-1]).abs().sum(-1)
+        wrong = wrong + (border - 1).abs() * self.b.value[:, -1] + (rows.columns.sum(-1) - self.mass).abs()
+        return torch.where((rows.moved == 0).all(-1), wrong / self.mass, torch.inf)
+
+    def _complete_rows(self, rows: RowSums, fresh: Tensor) -> None:
+        """Give sources of weight 0, which took no part, the potentials that the others imply."""
+        log_total = torch.cat((rows.log_total, self.edge.unsqueeze(-1)), dim=-1)
+        idle = fresh.unsqueeze(-1) & (self.a.value <= 0) & log_total.isfinite()
+        self.f = self.f - torch.where(idle, log_total, 0.0)
+
+    def _complete_columns(self) -> Float[Tensor, "batch targets"]:
+        """Give targets of weight 0, which took no part, the potentials that the others imply."""
+        idle = self.b.value[:, :-1] <= 0
+        g, edge = self.g[:, :-1], self.g[:, -1:]
+        some = idle.any(-1)
+        if bool(some.any()):
+            real = self.gibbs.column_log_sums(self.a.log[:, :-1] + self.f[:, :-1], some)
+            implied = -torch.logaddexp(real, (self.a.log[:, -1:] + self.f[:, -1:])[some])
+            g = g.clone()
+            g[some] = torch.where(idle[some] & implied.isfinite(), implied, torch.where(idle[some], 0.0, g[some]))
+        implied = -_log_sum_exp(self.a.log[:, :-1] + self.f[:, :-1]).unsqueeze(-1)
+        edge = torch.where((self.b.value[:, -1:] <= 0) & implied.isfinite(), implied, edge)
+        return torch.cat((g, edge), dim=-1)
+
+
+def _off(log_total: Tensor) -> Tensor:
+    """Give how far a sum over its weight is from 1; a sum far above 1 counts more, a missing one as 1."""
+    return log_total.expm1().abs() * log_total.exp().clamp(min=1.0)
+
+
+def _tolerances(problem: BorderedProblem, tol: float | None) -> tuple[Tensor, Tensor]:
+    """Give each problem's tolerance and the relative rounding error of its sums.
+
+    Exponents are formed without rounding, so that errors of sums do not grow with the cost over `reg`.
+    """
+    dtype = problem.problem.a.dtype
+    floor = torch.full_like(problem.mass.detach(), 8 * torch.finfo(dtype).eps)
+    return torch.full_like(floor, _USUAL[dtype] if tol is None else tol), floor
+
+
+def _log_sum_exp(exponents: Tensor) -> Tensor:
+    """Sum over the last dimension, a finite number even of nothing."""
+    if not exponents.shape[-1]:
+        return exponents.new_zeros(exponents.shape[:-1])
+    total = torch.logsumexp(exponents, dim=-1)
+    return torch.where(total.isfinite(), total, 0.0)

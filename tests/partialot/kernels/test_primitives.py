@@ -1,0 +1,208 @@
+"""Passes over Gibbs kernels against sums over the kernel written out in float64, plain PyTorch and native alike."""
+
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from partialot.kernels import cpu, native, reference
+from partialot.kernels.primitives import Entries, Prices, RowSums, RowUpdate, Source
+
+inf = torch.inf
+SIZES = [(3, 70, 33), (1, 1, 1), (2, 5, 200), (2, 301, 17)]
+DTYPES = [torch.float32, torch.float64]
+ACCURACY = {torch.float32: 4e-6, torch.float64: 1e-13}
+
+
+@pytest.fixture(params=["reference", "cpu"])
+def kernels(request: pytest.FixtureRequest) -> ModuleType:
+    if request.param == "cpu" and native.library() is None:
+        pytest.skip("no C++ compiler with OpenMP was found, so there are no native kernels to test")
+    return {"reference": reference, "cpu": cpu}[request.param]
+
+
+def entries(size: tuple[int, int, int], dtype: torch.dtype, *, spread: float = 3.0, forbid: bool = False) -> Entries:
+    """Kernels whose rows sum to about 1, as during a solve, however large the costs are in their unit."""
+    batch, n, m = size
+    cost = torch.rand(size).to(dtype) * 2 - 0.5
+    if forbid:
+        cost[torch.rand(size) < 0.3] = inf
+    prices = Prices(
+        cost, torch.full((batch,), spread, dtype=torch.float64), torch.full((batch,), -0.5, dtype=torch.float64)
+    )
+    rows = spread * torch.rand(batch, n).double()
+    return Entries(prices, None, sources(batch, Source.COST), rows, torch.randn(batch, m).double() - 3)
+
+
+def sources(batch: int, source: Source) -> Tensor:
+    return torch.full((batch,), int(source), dtype=torch.int8)
+
+
+def update(size: tuple[int, int, int], *, omega: float = 1.0, edge: float = -2.0, ceiling: float = inf) -> RowUpdate:
+    batch, n, _ = size
+    edges = torch.full((batch, n), edge, dtype=torch.float64) + (0.0 if edge == -inf else torch.rand(batch, n).double())
+    omegas, ceilings = (torch.full((batch,), value, dtype=torch.float64) for value in (omega, ceiling))
+    return RowUpdate(edges, torch.randn(batch, n).double(), omegas, ceilings)
+
+
+def written_out(given: Entries) -> Tensor:
+    """Logarithms of the kernel's entries, in float64."""
+    place = given.rows[..., None] + given.columns[:, None]
+    prices = given.prices
+    stored = given.stored is not None and bool((given.source == Source.STORED).all())
+    if stored and given.stored is not None:
+        return place + given.stored.double().log()
+    return place - (prices.cost.double() - prices.shift[:, None, None]) * prices.unit[:, None, None]
+
+
+def expected_sums(given: Entries, change: RowUpdate, omega: float) -> RowSums:
+    logs = written_out(given)
+    real = logs.logsumexp(-1)
+    total = torch.logaddexp(real, change.edge)
+    moved = torch.minimum(-omega * total, change.ceiling[:, None] - given.rows)
+    columns = (logs + (change.log_weight + moved)[..., None]).logsumexp(-2).exp()
+    return RowSums(total, (real - total).exp(), moved, columns)
+
+
+def assert_sums(found: RowSums, expected: RowSums, accuracy: float) -> None:
+    for name, value in expected._asdict().items():
+        assert_close(getattr(found, name), value, rtol=accuracy, atol=accuracy, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("omega", [1.0, 1.7])
+def test_rows_and_columns_are_summed_right(
+    kernels: ModuleType, size: tuple[int, int, int], dtype: torch.dtype, omega: float
+) -> None:
+    given, change = entries(size, dtype, forbid=size[1] > 1), update(size, omega=omega)
+    assert_sums(kernels.row_pass(given, change), expected_sums(given, change, omega), ACCURACY[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_rows_rise_no_higher_than_their_ceiling(kernels: ModuleType, dtype: torch.dtype) -> None:
+    size = (2, 9, 12)
+    given, change = entries(size, dtype), update(size, edge=1.0, ceiling=0.5)
+    found = kernels.row_pass(given, change)
+    assert_sums(found, expected_sums(given, change, 1.0), ACCURACY[dtype])
+    assert bool((given.rows + found.moved <= 0.5 + 1e-9).all())
+    assert bool((given.rows + found.moved < 0.4).any())
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_exponents_are_formed_without_rounding_where_costs_span_thousands_of_reg(
+    kernels: ModuleType, dtype: torch.dtype
+) -> None:
+    """Plain float32 is off by 5e-4 here; the sums must be as right as where the costs are small."""
+    size = (2, 40, 50)
+    given, change = entries(size, dtype, spread=4096.0), update(size, edge=-inf)
+    total = written_out(given).logsumexp(-1)
+    near = Entries(given.prices, None, given.source, given.rows - total, given.columns)
+    found = kernels.row_pass(near, change)
+    assert_close(found.log_total, torch.zeros_like(total), rtol=0.0, atol=1e-3 if dtype == torch.float32 else 1e-12)
+    # The unit is rounded to the working type once, which is another `reg` by an ulp; sums must agree with the entries.
+    stored = torch.empty_like(given.prices.cost)
+    kernels.write_out(Entries(near.prices, stored, near.source, near.rows, near.columns))
+    assert_close(stored.double().sum(-1).log(), found.log_total, rtol=0.0, atol=ACCURACY[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_rows_out_of_range_are_summed_in_the_log_domain_and_updated_exactly(
+    kernels: ModuleType, dtype: torch.dtype
+) -> None:
+    size = (2, 7, 9)
+    given = entries(size, dtype)
+    rows = given.rows + 5e3 * torch.randn(2, 7).double()
+    wild, change = Entries(given.prices, None, given.source, rows, given.columns), update(size, omega=1.5, edge=-inf)
+    found = kernels.row_pass(wild, change)
+    assert_sums(found, expected_sums(wild, change, 1.0), 1e-3 if dtype == torch.float32 else 1e-11)
+
+
+def test_a_row_that_sees_nothing_stays_where_it_is(kernels: ModuleType) -> None:
+    given = entries((1, 3, 4), torch.float32)
+    given.prices.cost[0, 1] = inf
+    found = kernels.row_pass(given, update((1, 3, 4), edge=-inf))
+    assert found.log_total[0, 1] == -inf
+    assert found.moved[0, 1] == 0
+    assert found.fraction[0, 1] == 0
+    assert found.columns.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_stored_kernel_serves_nearby_potentials(
+    kernels: ModuleType, size: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    given, change = entries(size, dtype, forbid=size[1] > 1), update(size, omega=1.3)
+    stored = torch.empty_like(given.prices.cost)
+    kernels.write_out(Entries(given.prices, stored, given.source, given.rows, given.columns))
+    # Entries at the limit of the type are flushed to 0.
+    assert_close(stored.double(), written_out(given).exp(), rtol=4 * ACCURACY[dtype], atol=1e-30)
+    batch, n, m = size
+    moved = torch.randn(batch, n).double(), torch.randn(batch, m).double()
+    near = Entries(given.prices, stored, sources(batch, Source.STORED), *moved)
+    assert_sums(kernels.row_pass(near, change), expected_sums(near, change, 1.3), ACCURACY[dtype])
+    logs = written_out(near)
+    kernels.write_out(near)
+    assert_close(stored.double(), logs.exp(), rtol=4 * ACCURACY[dtype], atol=1e-30)
+
+
+def test_problems_without_a_source_are_left_alone(kernels: ModuleType) -> None:
+    given = entries((3, 5, 6), torch.float32)
+    stored = torch.full((3, 5, 6), 7.0)
+    source = torch.tensor([Source.NOTHING, Source.COST, Source.NOTHING], dtype=torch.int8)
+    kernels.write_out(Entries(given.prices, stored, source, given.rows, given.columns))
+    assert (stored[[0, 2]] == 7).all()
+    assert_close(stored[1].double(), written_out(given)[1].exp(), rtol=1e-5, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_sandwich_is_two_products(kernels: ModuleType, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+    batch, n, m = size
+    matrix, x = torch.rand(size).to(dtype), torch.randn(batch, m).double()
+    scale, offset = torch.randn(batch, n).double(), torch.randn(batch, n).double()
+    y, z = kernels.sandwich(matrix, x, scale, offset)
+    expected = (matrix.double() @ x[..., None]).squeeze(-1)
+    accuracy = ACCURACY[dtype] * (n + m)
+    assert_close(y, expected, rtol=0.0, atol=accuracy)
+    assert_close(z, ((scale * expected + offset)[:, None] @ matrix.double()).squeeze(1), rtol=0.0, atol=accuracy * n)
+
+
+def test_columns_are_summed_in_the_log_domain_at_any_potentials() -> None:
+    given = entries((2, 30, 20), torch.float32, forbid=True)
+    rows = 1e4 * torch.randn(2, 30).double()
+    rows[:, 3] = -inf
+    expected = written_out(Entries(given.prices, None, given.source, rows, torch.zeros(2, 20).double())).logsumexp(-2)
+    assert_close(reference.column_log_sums(given.prices, rows), expected)
+
+
+@pytest.mark.skipif(native.library() is None, reason="no C++ compiler with OpenMP was found")
+@pytest.mark.parametrize("stored", [False, True])
+def test_native_sums_depend_neither_on_the_threads_nor_on_the_batch(stored: bool) -> None:
+    size = (3, 310, 90)
+    given, change = entries(size, torch.float32), update(size)
+    if stored:
+        matrix = torch.rand(size)
+        given = Entries(given.prices, matrix, sources(3, Source.STORED), 0.1 * given.rows, given.columns)
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            results.append(cpu.row_pass(given, change))
+    finally:
+        torch.set_num_threads(threads)
+    for other in results[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(results[0], other, strict=True))
+    last = slice(2, 3)
+    alone = Entries(
+        given.prices.select(torch.tensor([False, False, True])),
+        None if given.stored is None else given.stored[last],
+        given.source[last],
+        given.rows[last],
+        given.columns[last],
+    )
+    single = cpu.row_pass(alone, RowUpdate(*(part[last] for part in change)))
+    assert all(torch.equal(one[last], two) for one, two in zip(results[0], single, strict=True))
