@@ -71,21 +71,22 @@ class ExactLP(Solver):
             InfeasibleProblemError: The allowed pairs cannot carry the mass.
             SolverError: POT's plan and dual solution contradict each other.
         """
-        cost, a, b, mass = (_array(side) for side in (problem.cost, problem.a, problem.b, problem.mass))
+        given = problem.problem.flat_cost(slice(None)), problem.a, problem.b, problem.mass, problem.total, problem.shift
+        cost, a, b, mass, total, shift = (_array(side) for side in given)
         starts = None if init is None else (_array(init[0]), _array(init[1]))
-        working = problem.cost.detach()
+        working = problem.problem.a.detach()
         plan = torch.zeros(cost.shape, dtype=working.dtype)
         written = plan.numpy()
-        f, g, error = np.zeros_like(a), np.zeros_like(b), np.zeros_like(mass)
+        f, g, moved, error = np.zeros_like(a), np.zeros_like(b), np.zeros_like(mass), np.zeros_like(mass)
         limited = np.zeros(len(mass), dtype=bool)
 
         def solve_one(index: int) -> None:
-            programme = Programme(cost[index], None, a[index], b[index], float(mass[index]))
+            programme = Programme(cost[index] - shift[index], None, a[index], b[index], float(mass[index]))
             start = None if starts is None else (starts[0][index], starts[1][index])
             solved = _solve_one(programme, start, self.max_iter, index)
-            written[index, solved.rows, solved.columns] = solved.amounts
+            written[index, solved.rows, solved.columns] = solved.amounts * total[index]
             f[index], g[index], limited[index] = solved.f, solved.g, solved.limited
-            error[index] = _violation(solved, programme)
+            moved[index], error[index] = solved.amounts.sum() * total[index], _violation(solved, programme)
 
         _for_each(len(mass), solve_one, torch.get_num_threads() if self.workers is None else self.workers)
         status = np.where(limited, int(Status.ITERATION_LIMIT), int(Status.CONVERGED))
@@ -94,9 +95,10 @@ class ExactLP(Solver):
             return torch.as_tensor(found, device=working.device)
 
         return SolverResult(
-            f=back(f).to(working),
-            g=back(g).to(working),
+            f=back(f),
+            g=back(g),
             plan=plan.to(working.device),
+            moved=back(moved),
             n_iter=back(np.zeros_like(status)),
             error=back(error).to(working),
             status=back(status),
