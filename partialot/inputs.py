@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partialot.arrays import HALF
-from partialot.arrays import as_tensor as check_tensor
+from partialot.arrays import HALF, as_tensor
 from partialot.errors import checks_its_inputs as checks_its_inputs
 from partialot.geometry import Geometry
 
@@ -45,7 +44,7 @@ def scalar(name: str, value: object, geometry: Geometry) -> Tensor | None:
 
 def check_alike(name: str, value: object, geometry: Geometry) -> Tensor:
     """Give a tensor or a NumPy array as a tensor; require the dtype and device of the cost."""
-    tensor = check_tensor(name, value)
+    tensor = as_tensor(name, value)
     mine = name if isinstance(value, Tensor) else f"torch.from_numpy({name})"
     if tensor.dtype != geometry.dtype:
         raise TypeError(
