@@ -8,6 +8,7 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.kernels.primitives import RowSums, RowUpdate
+from partialot.kernels.reference import safe_relaxation
 from partialot.solvers.acceleration import Relaxation
 from partialot.solvers.base import Potentials, SolverResult, Status
 from partialot.solvers.gibbs import GibbsKernel
@@ -70,7 +71,6 @@ class Loop:
         self.column_error, self.edge_share = torch.full_like(self.mass, torch.inf), self.mass.clone()
         self.best, self.error = (torch.full_like(self.mass, torch.inf) for _ in range(2))
         self.moved, self.edge = torch.zeros_like(self.mass), torch.zeros_like(self.mass)
-        self.setback, self.safe = torch.zeros_like(self.running), (self.f, self.g)
         self.stalled, self.n_iter = (torch.zeros_like(self.mass, dtype=torch.int64) for _ in range(2))
         self.status = torch.full_like(self.n_iter, int(Status.ITERATION_LIMIT))
 
@@ -106,38 +106,29 @@ class Loop:
         self._complete_rows(rows, fresh)
         self.running = self.running & ~fresh
         if self.relaxation is not None:
-            self._relax(error)
-
-    def _relax(self, error: Tensor) -> None:
-        """Let the errors choose the next factor, and keep potentials to go back to."""
-        assert self.relaxation is not None
-        judged = self.relaxation.observe(error)
-        self.setback = judged.setback
-        anchored = judged.anchored.unsqueeze(-1)
-        self.safe = torch.where(anchored, self.f, self.safe[0]), torch.where(anchored, self.g, self.safe[1])
+            self.relaxation.observe(error)
 
     def update(self, rows: RowSums) -> None:
         """Update the rows, the columns, then the mass, by the factor that `sum_rows` used."""
         omega = self.used.unsqueeze(-1)
         f = self.f[:, :-1] + rows.moved
-        f_edge = self.f[:, -1:] - omega * self.edge.unsqueeze(-1)
+        edge = self.edge.unsqueeze(-1)
+        f_edge = self.f[:, -1:] - safe_relaxation(edge, omega) * edge
         columns = self._sum_columns(rows, f, f_edge)
-        moved = -omega * columns.log_total
+        moved = -safe_relaxation(columns.log_total, omega) * columns.log_total
         log_mass = _log_sum_exp(columns.log_real + moved).unsqueeze(-1)
         step = self.mass.log().unsqueeze(-1) - log_mass
         g_edge = self.g[:, -1:] + _log_sum_exp(self.a.log[:, :-1] + f).unsqueeze(-1)
-        g = torch.cat((self.g[:, :-1] + moved, self.g[:, -1:] - omega * g_edge - step), dim=-1)
+        g = torch.cat((self.g[:, :-1] + moved, self.g[:, -1:] - safe_relaxation(g_edge, omega) * g_edge - step), dim=-1)
         f = torch.cat((f + step, f_edge), dim=-1)
         # What columns are off by, without differences of like numbers: the mass may be minute.
         real, left = (columns.log_real + moved).exp(), columns.log_total + moved
         share = (columns.log_real - columns.log_total - self.b.log[:, :-1]).exp().nan_to_num(nan=0.0)
         off = (self.b.value[:, :-1] * left.expm1() + real * step.expm1()).abs()
-        error = (off * share).sum(-1) / self.mass
-        self.column_error = torch.where(self.setback, torch.inf, error)
+        self.column_error = (off * share).sum(-1) / self.mass
         self.edge_share = (real * (1 - share)).sum(-1)
-        for name, new, safe in (("f", f, self.safe[0]), ("g", g, self.safe[1])):
-            new = torch.where(self.setback.unsqueeze(-1), safe, new)
-            setattr(self, name, torch.where(self.running.unsqueeze(-1), new, getattr(self, name)))
+        running = self.running.unsqueeze(-1)
+        self.f, self.g = torch.where(running, f, self.f), torch.where(running, g, self.g)
 
     def _row_pass(self, omega: Tensor) -> RowSums:
         self.used = omega

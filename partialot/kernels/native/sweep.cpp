@@ -193,6 +193,14 @@ double stable_sum(const T *cost, Affine<T> price, T high, T low, const Split<T> 
   return double(most) + std::log2(sum);
 }
 
+// How much of the way to go: omega, unless the dual would gain too little by it. `log_total` is the natural logarithm of
+// a sum over its weight; see `partialot.kernels.reference.safe_relaxation`.
+double safe_relaxation(double log_total, double omega) {
+  if (omega == 1.0 || !(log_total < 0)) return omega;
+  const double x = std::exp(-log_total), gain = 1 - omega * x * log_total - std::exp(-omega * log_total);
+  return gain >= 0.5 * omega * (2 - omega) * (1 - x * log_total - x) ? omega : 1.0;
+}
+
 // What a row's update needs and gives; natural logarithms.
 struct RowUpdate {
   const double *edge, *log_weight, *relaxation, *ceiling;
@@ -204,7 +212,8 @@ struct RowUpdate {
     this->log_total[index] = found ? log_total / kLog2e : -kInfinity;
     fraction[index] = found ? std::exp2(log_sum - log_total) : 0.0;
     // A row that sees nothing stays where it is.
-    const double step = found ? std::min(top - row, -omega * log_total / kLog2e) : 0.0;
+    const double natural = log_total / kLog2e;
+    const double step = found ? std::min(top - row, -safe_relaxation(natural, omega) * natural) : 0.0;
     moved[index] = step;
     return step * kLog2e;
   }

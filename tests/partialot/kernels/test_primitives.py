@@ -61,9 +61,19 @@ def expected_sums(given: Entries, change: RowUpdate, omega: float) -> RowSums:
     logs = written_out(given)
     real = logs.logsumexp(-1)
     total = torch.logaddexp(real, change.edge)
-    moved = torch.minimum(-omega * total, change.ceiling[:, None] - given.rows)
+    moved = torch.minimum(-allowed(total, omega) * total, change.ceiling[:, None] - given.rows)
     columns = (logs + (change.log_weight + moved)[..., None]).logsumexp(-2).exp()
     return RowSums(total, (real - total).exp(), moved, columns)
+
+
+def allowed(log_total: Tensor, omega: float) -> Tensor:
+    """The factor ω where the dual, step − sum · exp(step) for a weight of 1, gains enough by it."""
+
+    def gain(factor: float) -> Tensor:
+        step = -factor * log_total
+        return step - log_total.exp() * step.expm1()
+
+    return torch.where(gain(omega) >= 0.5 * omega * (2 - omega) * gain(1.0), omega, 1.0)
 
 
 def assert_sums(found: RowSums, expected: RowSums, accuracy: float) -> None:
