@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partialot.problem import Problem
+from partialot.rounding import reroute, round_plan, round_plan_around
 
-_REPAIRS = 100
-"""Most rounds of repair around forbidden pairs; each fills the pairs that are allowed within the room at both ends."""
+_BLOCK = 1 << 19
+"""Prices evaluated at a time: they stay in cache, and nothing as large as the plan is made beside it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,9 +18,10 @@ class Certificate:
     """A feasible plan and two bounds that bracket the exact optimum, valid at any iterate; all in float64.
 
     Attributes:
-        plan: A plan that respects both weights and every forbidden pair and moves exactly the mass.
-        primal: Its cost, an upper bound of the linear programme's value; `inf` where rounding around forbidden pairs
-            found no feasible plan (`plan` then lacks some mass).
+        plan: A plan that respects both weights and every forbidden pair and moves exactly the mass. It is near the
+            iterate's, except where mass must be rerouted around forbidden pairs: there it is an optimal one.
+        primal: Its cost, an upper bound of the linear programme's value; `inf` only where no plan is feasible, since
+            the allowed pairs cannot carry the mass (`plan` then lacks some of it).
         dual: A lower bound.
         gap: `primal` − `dual`, at least 0; how far the plan can be from the best.
     """
@@ -40,99 +42,96 @@ def certify(
 ) -> Certificate:
     """Round a plan to a feasible one and potentials to dual feasible ones, in float64.
 
+    Costs some passes over the prices and one copy of the plan. Where pairs are forbidden and an iterate is far from
+    feasible, problems that need it are solved exactly on the CPU.
+
     Args:
         problem: What was to be solved.
         plan: Any nonnegative plan.
         f: Any potentials of the sources, in units of the cost.
-        g: Any potentials of the targets.
+        g: Any potentials of the targets; of no account, as f determines the best.
         mass_price: Any price of mass; of no account in balanced problems.
-
-    References:
-        Altschuler, Weed and Rigollet (2017) for balanced rounding; the partial form keeps the dummies' share apart, so
-        that no mass enters their corner (arXiv 2312.13970).
     """
-    cost = problem.cost().double()
-    a, b = problem.a.double(), problem.b.double()
-    taking = (a > 0).unsqueeze(-1) & (b > 0).unsqueeze(-2) & (cost < torch.inf)
-    available = torch.minimum(a.sum(-1), b.sum(-1))
-    mass = available if problem.mass is None else torch.minimum(problem.mass.double(), available)
-    rounded = round_plan(plan.double() * taking, a, b, mass, taking)
-    moved = rounded.sum((-2, -1))
-    primal = (rounded * cost.masked_fill(~taking, 0.0)).sum((-2, -1))
-    missing = (moved - mass).abs() > 1e-12 * mass
-    primal = torch.where(missing, torch.inf, primal)
-    priced = cost.masked_fill(~taking, torch.inf)
+    batch, (n, m) = problem.batch_shape, problem.size
+    count = batch.numel()
+    a, b = problem.a.double().reshape(count, n), problem.b.double().reshape(count, m)
+    mass = torch.minimum(a.sum(-1), b.sum(-1))
+    if problem.mass is not None:
+        mass = torch.minimum(problem.mass.double().reshape(count), mass)
+    rounded, feasible = _round(problem, plan.reshape(count, n, m).to(torch.float64, copy=True), a, b, mass)
+    primal = torch.where(feasible, _priced(problem, rounded), torch.inf)
     if problem.mass is None:
-        dual = _balanced_bound(priced, a, b, f.double())
+        dual = _balanced_bound(problem, a, b, f.double().reshape(count, n))
     else:
-        dual = _partial_bound(priced, a, b, mass, f.double(), mass_price.double())
+        price = mass_price.double().reshape(count)
+        dual = _partial_bound(problem, a, b, mass, f.double().reshape(count, n), price)
     # Bounds cross only by rounding.
     dual = torch.minimum(dual, primal)
-    return Certificate(rounded, primal, dual, primal - dual)
+    bounds = (bound.reshape(batch) for bound in (primal, dual, primal - dual))
+    return Certificate(rounded.reshape(*batch, n, m), *bounds)
 
 
-def round_plan(plan: Tensor, a: Tensor, b: Tensor, mass: Tensor, allowed: Tensor) -> Tensor:
-    """Move a plan to one that is feasible, by as little as it violates the constraints; see `certify`."""
-    kept_a, kept_b = _keep(plan.sum(-1), a, mass), _keep(plan.sum(-2), b, mass)
-    plan = plan * _ratio(kept_a, plan.sum(-1)).clamp(max=1.0).unsqueeze(-1)
-    plan = plan * _ratio(kept_b, plan.sum(-2)).clamp(max=1.0).unsqueeze(-2)
-    if bool(allowed.all()):
-        short_a, short_b = kept_a - plan.sum(-1), kept_b - plan.sum(-2)
-        return plan + _fill(short_a.clamp(min=0), short_b.clamp(min=0), allowed)
-    before = torch.full_like(mass, torch.inf)
-    for _ in range(_REPAIRS):
-        missing = (mass - plan.sum((-2, -1))).clamp(min=0)
-        if not bool(((missing > 0) & (missing < 0.9 * before)).any()):
-            break
-        before = missing
-        # Whoever has room may help: the nodes that are short may have no allowed pair left among themselves.
-        room_a, room_b = (a - plan.sum(-1)).clamp(min=0), (b - plan.sum(-2)).clamp(min=0)
-        extra = _fill(room_a, room_b, allowed)
-        plan = plan + extra * _ratio(missing, extra.sum((-2, -1))).clamp(max=1.0)[..., None, None]
-    return plan
+def _round(problem: Problem, plan: Tensor, a: Tensor, b: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
+    if not problem.forbids:
+        return round_plan(plan, a, b, mass), torch.ones_like(mass, dtype=torch.bool)
+    forbidden = problem.flat_cost(slice(None)) == torch.inf
+    plan = round_plan_around(forbidden, plan, a, b, mass)
+    return plan, reroute(problem, plan, a, b, mass)
 
 
-def _fill(room_a: Tensor, room_b: Tensor, allowed: Tensor) -> Tensor:
-    """Add mass over the allowed pairs, in proportion to the room at both ends and within it."""
-    extra = room_a.unsqueeze(-1) * room_b.unsqueeze(-2) * allowed
-    over_a, over_b = _ratio(extra.sum(-1), room_a), _ratio(extra.sum(-2), room_b)
-    return _ratio(extra, torch.maximum(over_a.unsqueeze(-1), over_b.unsqueeze(-2)))
+def _row_blocks(problem: Problem) -> list[slice]:
+    n, m = problem.size
+    step = max(1, _BLOCK // max(1, m * problem.batch_shape.numel()))
+    return [slice(begin, begin + step) for begin in range(0, n if m else 0, step)]
 
 
-def _keep(sent: Tensor, weights: Tensor, mass: Tensor) -> Tensor:
-    """Choose how much each node sends: near what it does, at most its weight, exactly `mass` in all."""
-    kept = torch.minimum(sent, weights)
-    kept = kept * _ratio(mass, kept.sum(-1)).clamp(max=1.0).unsqueeze(-1)
-    room = weights - kept
-    missing = (mass - kept.sum(-1)).clamp(min=0)
-    return torch.minimum(kept + room * _ratio(missing, room.sum(-1)).unsqueeze(-1), weights)
+def _priced(problem: Problem, plan: Tensor) -> Tensor:
+    total = plan.new_zeros(len(plan))
+    for rows in _row_blocks(problem):
+        cost = problem.flat_cost(rows).double()
+        cost = cost.masked_fill(cost == torch.inf, 0.0) if problem.forbids else cost
+        total += torch.einsum("bij,bij->b", plan[:, rows], cost)
+    return total
 
 
-def _ratio(top: Tensor, bottom: Tensor) -> Tensor:
-    return torch.where(bottom > 0, top / torch.where(bottom > 0, bottom, 1.0), 0.0)
-
-
-def _balanced_bound(cost: Tensor, a: Tensor, b: Tensor, f: Tensor) -> Tensor:
+def _balanced_bound(problem: Problem, a: Tensor, b: Tensor, f: Tensor) -> Tensor:
     """Two c-transforms: the largest g that f allows, then the largest f that this g allows."""
-    g = _transform((cost - f.unsqueeze(-1)).mT, torch.inf)
-    f = _transform(cost - g.unsqueeze(-2), torch.inf)
+    g = _finite(_of_targets(problem, _taking_part(f, a)))
+    f = _finite(_of_sources(problem, _taking_part(g, b)))
     return (a * f).sum(-1) + (b * g).sum(-1)
 
 
-def _partial_bound(cost: Tensor, a: Tensor, b: Tensor, mass: Tensor, f: Tensor, price: Tensor) -> Tensor:
+def _partial_bound(problem: Problem, a: Tensor, b: Tensor, mass: Tensor, f: Tensor, price: Tensor) -> Tensor:
     """C-transforms under f, g ≤ 0, then the largest price of mass that both allow."""
-    reduced = cost - price[..., None, None]
-    f = f.clamp(max=0.0)
-    g = _transform((reduced - f.unsqueeze(-1)).mT, 0.0)
-    f = _transform(reduced - g.unsqueeze(-2), 0.0)
-    free = cost - f.unsqueeze(-1) - g.unsqueeze(-2)
-    price = free.amin((-2, -1)) if cost.numel() else price
-    price = torch.where(price.isfinite(), price, 0.0)
-    return mass * price + (a * f).sum(-1) + (b * g).sum(-1)
+    shift = price.unsqueeze(-1)
+    g = (_of_targets(problem, _taking_part(f.clamp(max=0.0), a)) - shift).clamp(max=0.0)
+    free = _of_sources(problem, _taking_part(g, b))
+    f = (free - shift).clamp(max=0.0)
+    # The largest price is the least of cost − f − g, whose least over the targets is at hand.
+    price = (free - _taking_part(f, a)).amin(-1) if f.shape[-1] else price
+    return mass * _finite(price) + (a * f).sum(-1) + (b * g).sum(-1)
 
 
-def _transform(slack_to: Tensor, most: float) -> Tensor:
-    """Give the smallest entry of each row, at most `most`; 0 for a row without an allowed pair."""
-    least = slack_to.amin(-1) if slack_to.shape[-1] else slack_to.new_full(slack_to.shape[:-1], torch.inf)
-    least = least.clamp(max=most)
-    return torch.where(least.isfinite(), least, 0.0)
+def _of_targets(problem: Problem, f: Tensor) -> Tensor:
+    """Give the least of cost − f over the sources, `inf` where no pair is allowed."""
+    least = f.new_full((len(f), problem.size[1]), torch.inf)
+    for rows in _row_blocks(problem):
+        torch.minimum(least, (problem.flat_cost(rows) - f[:, rows, None]).amin(1), out=least)
+    return least
+
+
+def _of_sources(problem: Problem, g: Tensor) -> Tensor:
+    """Give the least of cost − g over the targets."""
+    least = g.new_full((len(g), problem.size[0]), torch.inf)
+    for rows in _row_blocks(problem):
+        least[:, rows] = (problem.flat_cost(rows) - g[:, None]).amin(2)
+    return least
+
+
+def _taking_part(potentials: Tensor, weights: Tensor) -> Tensor:
+    """Let the potentials of nodes of weight 0 bind nobody."""
+    return torch.where(weights > 0, potentials, -torch.inf)
+
+
+def _finite(potentials: Tensor) -> Tensor:
+    return torch.where(potentials.isfinite(), potentials, 0.0)
