@@ -11,6 +11,9 @@ from dataclasses import asdict
 from tests.conformance.library import Library
 from tests.conformance.runner import Verdict
 
+FROM, TO = "<!-- written by python -m tests.conformance -->", "<!-- to here -->"
+"""Between these two lines of a page the table is written anew."""
+
 _SIGNS = {"pass": "pass", "FAIL": "**fail**", "not offered": "—", "not installed": "not installed"}
 
 
@@ -32,6 +35,21 @@ def as_markdown(parts: Mapping[str, Sequence[str]], verdicts: Sequence[Verdict],
         libraries: Those installed, for their versions.
     """
     return "\n".join(_markdown(parts, verdicts, libraries)) + "\n"
+
+
+def between_marks(page: str, table: str) -> str:
+    """Replace what a page holds between its marks.
+
+    Raises:
+        ValueError: The page lacks a mark.
+    """
+    before, begin, rest = page.partition(FROM)
+    _, end, after = rest.partition(TO)
+    if not begin or not end:
+        raise ValueError(
+            f"The page must hold the lines {FROM!r} and {TO!r}. Found a page without them. Add them around the table."
+        )
+    return f"{before}{FROM}\n\n{table}\n{TO}{after}"
 
 
 def as_json(verdicts: Sequence[Verdict], libraries: Sequence[Library]) -> str:

@@ -16,6 +16,7 @@ from tests.conformance.libraries.ours import Ours
 from tests.conformance.libraries.pot import Pot, PotLog
 from tests.conformance.libraries.pot_batch import PotBatch
 from tests.conformance.library import Answer, Library, NotOffered, Problem
+from tests.conformance.report import FROM, TO, between_marks
 from tests.conformance.runner import Case, judge, run, sentence
 from tests.conformance.suite import CASES, ENTRY_POINTS
 
@@ -109,6 +110,13 @@ def test_the_command_writes_a_table_of_what_it_found(tmp_path: Path, capsys: pyt
     columns = sum(len(ENTRY_POINTS[name]) for name in ("ours", "pot"))
     assert len(written["verdicts"]) == 3 * columns
     assert written["versions"]["POT"] == ot.__version__
+
+
+def test_the_table_replaces_what_stands_between_the_marks_of_a_page() -> None:
+    page = f"above\n{FROM}\nold\n{TO}\nbelow\n"
+    assert between_marks(page, "| new |") == f"above\n{FROM}\n\n| new |\n{TO}\nbelow\n"
+    with pytest.raises(ValueError, match=r"must hold the lines .* Found a page without them\. Add them"):
+        between_marks("no marks", "| new |")
 
 
 def test_a_library_that_offers_nothing_passes_nothing() -> None:
