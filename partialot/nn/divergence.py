@@ -42,8 +42,8 @@ class SinkhornDivergence(FeatureLoss):
     For a cost of your own without such a kernel, S may be negative.
 
     The derivatives are first ones of three values, without a linear system. In float32, S carries the rounding of the
-    values of which it is a difference: 1e-7 to 7e-7 of V(x, y), measured for 40 points in a unit cube and `reg` from 0.1
-    to 5. It takes the time of its three solves; those of a set with itself took no more sweeps than the one across.
+    values of which it is a difference: 1e-7 to 7e-7 of V(x, y), measured for 40 points in a unit cube and `reg` from
+    0.1 to 5. It takes the time of its three solves; those of a set with itself took no more sweeps than the one across.
 
     Args:
         cost: As in `TransportMatching`; a function must be symmetric: cost(x, x) is its own transpose.

@@ -120,7 +120,7 @@ def through(solution: partialot.Solution, output: str) -> Tensor:
 
 
 @KINDS
-@pytest.mark.parametrize("fill", [1e3, -40.0, inf], ids=str)
+@pytest.mark.parametrize("fill", [1e3, -40.0], ids=str)
 @pytest.mark.parametrize(
     ("mode", "output"),
     [(mode, out) for mode in ALL_MODES for out in ("value", "plan") if out == "value" or mode in MODES],

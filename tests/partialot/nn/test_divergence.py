@@ -78,7 +78,7 @@ def test_an_empty_set_and_no_mass_give_zero(mass: float) -> None:
         assert_close(divergence(x, y, a, b, mass=0.0).item(), 0.0, rtol=0.0, atol=1e-10)
 
 
-@hypothesis.settings(max_examples=40)
+@hypothesis.settings(max_examples=25)
 @given(st.data())
 def test_it_is_never_negative(data: st.DataObject) -> None:
     """For positive definite kernels, equal and unequal totals, zero weights, any part of the mass."""
@@ -145,7 +145,7 @@ def test_it_is_symmetric_and_does_not_see_order_place_or_turn() -> None:
 def test_derivatives_are_those_of_the_number(mass: float | None) -> None:
     x, y = points(3, 2).requires_grad_(), points(4, 2).requires_grad_()
     a, b = weights(3), weights(4)
-    assert torch.autograd.gradcheck(lambda x, y: divergence(x, y, a, b, mass=mass), (x, y), atol=1e-6)
+    assert torch.autograd.gradcheck(lambda x, y: divergence(x, y, a, b, mass=mass), (x, y), atol=1e-6, fast_mode=True)
 
 
 def test_derivatives_reach_weights_and_mass_and_the_term_of_unequal_totals() -> None:
@@ -161,7 +161,7 @@ def test_descending_it_reaches_the_target_where_the_plain_loss_shrinks() -> None
     for kind in (SinkhornDivergence, TransportLoss):
         found = torch.tensor([[-0.4, 0.3], [0.5, 0.1]], requires_grad=True)
         loss, optimizer = kind(reg=2.0), torch.optim.SGD([found], lr=0.5)
-        for _ in range(60):
+        for _ in range(30):
             optimizer.zero_grad()
             loss(found, target).backward()
             optimizer.step()
