@@ -69,7 +69,7 @@ class RowUpdate(NamedTuple):
         edge: (batch, n), logarithm of what each row's border adds to its sum; -inf for nothing.
         log_weight: (batch, n), logarithm of each row's weight in the sums over columns; -inf for none.
         relaxation: (batch,), the part ω of the way to the row's exact update that is gone; 1 = all of it.
-        ceiling: (batch,), potentials of rows rise no higher; inf for no limit.
+        ceiling: (batch, n), the row's potential rises no higher; inf for no limit.
     """
 
     edge: Tensor

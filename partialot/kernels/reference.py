@@ -40,7 +40,7 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
         seen = log_total.isfinite()
         down = torch.where(seen, log_total, 0.0)
         omega = torch.where(down.abs() < limit, safe_relaxation(down, update.relaxation.unsqueeze(-1)), 1.0)
-        moved = torch.minimum(-omega * down, update.ceiling.unsqueeze(-1) - entries.rows[:, rows]) * seen
+        moved = torch.minimum(-omega * down, update.ceiling[:, rows] - entries.rows[:, rows]) * seen
         for store, value in zip(found, (log_total, (log_sum - down).exp() * seen, moved), strict=True):
             store[:, rows] = value
         updated = (exponents + (update.log_weight[:, rows] + moved).unsqueeze(-1)).to(cost.dtype).exp_()

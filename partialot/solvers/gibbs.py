@@ -63,7 +63,8 @@ class GibbsKernel:
         found: list[RowSums] = []
         for rows in self._problem.row_blocks():
             entries = Entries(self._problem.prices(rows, self.unit), None, source, f[:, rows], g + self._log_b)
-            block = RowUpdate(update.edge[:, rows], update.log_weight[:, rows], update.relaxation, update.ceiling)
+            edge, log_weight, ceiling = (part[:, rows] for part in (update.edge, update.log_weight, update.ceiling))
+            block = RowUpdate(edge, log_weight, update.relaxation, ceiling)
             sums = dispatch.row_pass(entries, block)
             found.append(sums)
             columns += sums.columns

@@ -133,7 +133,7 @@ class Loop:
     def _row_pass(self, omega: Tensor) -> RowSums:
         self.used = omega
         edge = self.b.log[:, -1:] + self.f[:, :-1] + self.g[:, -1:]
-        update = RowUpdate(edge, self.a.log[:, :-1], omega, torch.full_like(self.mass, torch.inf))
+        update = RowUpdate(edge, self.a.log[:, :-1], omega, torch.full_like(edge, torch.inf))
         return self.gibbs.row_pass(self.f[:, :-1], self.g[:, :-1], update, self.running)
 
     def result(self) -> SolverResult:

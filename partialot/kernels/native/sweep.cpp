@@ -232,7 +232,7 @@ T update_from_cost(const Matrices<T> &matrices, const RowUpdate &update, int64_t
   const int64_t index = problem * matrices.n + i, m = matrices.m;
   const T *cost = matrices.cost_row(problem, i);
   const Affine<T> price{T(matrices.unit[problem] * kLog2e), T(matrices.shift[problem])};
-  const double row = matrices.rows[index], top = update.ceiling[problem];
+  const double row = matrices.rows[index], top = update.ceiling[index];
   const double sum = exponentials<T>(cost, price, high, low, columns, m, entries);
   const double log_sum = std::log2(sum), log_total = with_edge(sum, log_sum, update.edge[index]);
   const double weight = update.log_weight[index] * kLog2e;
@@ -309,7 +309,7 @@ void chunk_from_kernel(const Matrices<T> &matrices, const RowUpdate &update, int
       const double factor = std::exp2(matrices.rows[index] * kLog2e), sum = sums[r] * factor;
       const double log_sum = std::log2(sum), log_total = with_edge(sum, log_sum, update.edge[index]);
       const double moved = update.finish(index, matrices.rows[index], log_sum, log_total, update.relaxation[problem],
-                                         update.ceiling[problem]);
+                                         update.ceiling[index]);
       scale[r] = T(std::exp2(update.log_weight[index] * kLog2e + moved) * factor);
     }
     add_rows<T>(tile.row, scale, m, into);
