@@ -48,9 +48,9 @@ def transport_by_shortlist(
         max_iter: Most pivots of a round.
         index: The problem's number in its batch, for messages.
     """
-    n, m = network.cost.shape
-    # A shortlist must be a small part of the pairs; below 256 × 256 all of them are as quick.
-    if 4 * _CANDIDATES * (n + m) > n * m:
+    (n, m), partial = network.cost.shape, network.kept > 0 or network.lacking > 0
+    # The shortlist must be small beside the matrix. Dummies slow the search over all pairs, so it pays earlier there.
+    if (4 if partial else 10) * _CANDIDATES * (n + m) > n * m:
         return transport(network, start, max_iter, index)
     flow = None
     if start is None:

@@ -14,7 +14,7 @@ from tests.partialot.oracles import solve_by_highs
 from tests.partialot.problems import NamedProblem
 from tests.partialot.properties import EXACT, assert_solves
 
-SIZE = (100, 90)
+SIZE = (110, 100)
 """Large enough for a shortlist, small enough for HiGHS."""
 
 
