@@ -16,8 +16,8 @@ SIZES = ((3, 5), (6, 4), (1, 1), (5, 6))
 """Real nodes of each problem; the batch is 6 × 6."""
 WIDEST = 6
 SOLVER = partialot.Sinkhorn(max_iter=5_000, tol=1e-10)
-EXACTNESS = 1e-11
-"""The same sweeps are done; sums over more columns are rounded otherwise."""
+EXACTNESS = 1e-9
+"""Sums over more columns are rounded otherwise; at 1e-10 of the mass potentials are this close to the optimum's."""
 FILLS = pytest.mark.parametrize("fill", [0.0, 1e3, -40.0, inf], ids=str)
 """Prices of the padding: the least, far above and far below the others (exp(1e3 / reg) is no number), forbidden."""
 KINDS = pytest.mark.parametrize("mass", [None, 0.4], ids=["balanced", "partial"])
