@@ -15,9 +15,10 @@ from tests.partialot.gradient_cases import ALL_MODES, MODES
 SIZES = ((3, 5), (6, 4), (1, 1), (5, 6))
 """Real nodes of each problem; the batch is 6 × 6."""
 WIDEST = 6
-SOLVER = partialot.Sinkhorn(max_iter=5_000, tol=1e-10)
+SOLVER = partialot.Sinkhorn(max_iter=5_000, tol=1e-7)
+"""Below 1e-8 the gain of a sweep is lost in rounding, which then has a say in how far sweeps are over-relaxed."""
 EXACTNESS = 1e-9
-"""Sums over more columns are rounded otherwise; at 1e-10 of the mass potentials are this close to the optimum's."""
+"""The same sweeps are done; sums over more columns are rounded otherwise, and so is the measured contraction."""
 FILLS = pytest.mark.parametrize("fill", [0.0, 1e3, -40.0, inf], ids=str)
 """Prices of the padding: the least, far above and far below the others (exp(1e3 / reg) is no number), forbidden."""
 KINDS = pytest.mark.parametrize("mass", [None, 0.4], ids=["balanced", "partial"])
