@@ -31,11 +31,16 @@ _PATIENCE = 5.0
 class ExactLP(Solver):
     """The network simplex of Bonneel et al. (2011) as POT ships it, problem by problem, in float64 on the CPU.
 
-    Answers are exact to rounding relative to the optimum, or, where the optimal plan itself uses pairs many orders
-    dearer than its mean, relative to those. Potentials are optimal dual solutions. `Solution.n_iter` is 0: POT does
-    not count its pivots. Problems of a batch are solved by threads, side by side: POT lets go of the interpreter while
-    it pivots, so threads measure faster than processes, which would have to be sent the costs. A batch that takes more
-    than 5 seconds shows a progress bar on the terminal where tqdm is installed.
+    Large problems are solved over a shortlist of pairs that grows until all pairs agree, which at thousands of nodes
+    takes a half to a tenth of the time that pivoting over all of them does. Plans are vertices, exact to rounding;
+    POT stops where no pair is cheaper than its potentials say by more than about 1e-14 · (n + m) of the cost range, so
+    that is the most that a unit of mass can be paid too much. Where the optimum is below 1e-5 of the range, a thousand
+    times its mean price takes the range's place. Potentials are optimal dual solutions to the same digits.
+    `Solution.n_iter` is 0: POT does not count its pivots.
+
+    Problems of a batch are solved by threads, side by side: POT lets go of the interpreter while it pivots, so threads
+    are no slower than processes, which would have to be started and sent the costs. A batch that takes more than 5
+    seconds shows a progress bar on the terminal where tqdm is installed.
 
     Attributes:
         max_iter: Most pivots for each problem (for each round, where a large one is solved over a growing shortlist).

@@ -32,12 +32,12 @@ def test_every_iterate_of_every_named_case_brackets_the_optimum(problem: NamedPr
     assert_certified(after(problem, max_iter), problem, exact_value(problem))
 
 
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(partial_problems() | balanced_problems())
 def test_every_iterate_of_drawn_problems_brackets_the_optimum(problem: NamedProblem) -> None:
     """With and without forbidden pairs: a feasible plan is found whenever there is one."""
     optimum = exact_value(problem)
-    for max_iter in (0, 1, 5, 50):
+    for max_iter in (0, 1, 5):
         assert_certified(after(problem, max_iter), problem, optimum)
 
 
