@@ -10,7 +10,7 @@ lowered until η can be measured again. That no update lowers the dual is seen t
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 _WARM_UP = 3
@@ -62,3 +62,9 @@ class Relaxation:
         self._anchor = torch.where(started, error, self._anchor)
         self._age = torch.where(started, 0.0, self._age)
         self._before, self._ratio = error, ratio
+
+    def restart(self, which: Bool[Tensor, " batch"]) -> None:
+        """Begin anew with some problems, which have become others."""
+        self.omega = torch.where(which, 1.0, self.omega)
+        self._age = torch.where(which, 0.0, self._age)
+        self._before = torch.where(which, torch.inf, self._before)

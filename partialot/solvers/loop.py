@@ -10,6 +10,7 @@ from partialot.augmentation import BorderedProblem
 from partialot.kernels.primitives import RowSums, RowUpdate
 from partialot.kernels.reference import safe_relaxation
 from partialot.solvers.acceleration import Relaxation
+from partialot.solvers.annealing import Annealing
 from partialot.solvers.base import Potentials, SolverResult, Status
 from partialot.solvers.gibbs import GibbsKernel
 
@@ -54,25 +55,29 @@ class Loop:
         tol: float | None,
         *,
         over_relaxation: bool,
-        measures_start: bool,
+        annealing: bool,
+        sweeps: int,
     ) -> None:
         self.problem, self.gibbs = problem, GibbsKernel(problem)
         self.a, self.b = _Sides.of(problem.a), _Sides.of(problem.b)
-        self.mass = problem.mass.detach().clamp(min=torch.finfo(torch.float64).tiny)
+        self.mass: Tensor = problem.mass.detach().clamp(min=torch.finfo(torch.float64).tiny)
         self.f, self.g = (
             (torch.zeros_like(self.a.value), torch.zeros_like(self.b.value))
             if init is None
             else (init[0].detach().double(), init[1].detach().double())
         )
-        self.measures_start = measures_start
+        self.measures_start = init is not None or sweeps == 0
         self.tol, self.floor = _tolerances(problem, tol)
         self.relaxation = Relaxation(self.mass) if over_relaxation else None
-        self.running = torch.ones_like(self.mass, dtype=torch.bool)
-        self.column_error, self.edge_share = torch.full_like(self.mass, torch.inf), self.mass.clone()
-        self.best, self.error = (torch.full_like(self.mass, torch.inf) for _ in range(2))
+        self.annealing = Annealing(problem, sweeps, wanted=annealing and init is None)
+        self.running: Tensor = torch.ones_like(self.mass, dtype=torch.bool)
+        self.column_error: Tensor = torch.full_like(self.mass, torch.inf)
+        self.edge_share = self.mass.clone()
+        self.best, self.error = self.column_error.clone(), self.column_error.clone()
         self.moved, self.edge = torch.zeros_like(self.mass), torch.zeros_like(self.mass)
-        self.stalled, self.n_iter = (torch.zeros_like(self.mass, dtype=torch.int64) for _ in range(2))
-        self.status = torch.full_like(self.n_iter, int(Status.ITERATION_LIMIT))
+        self.stalled: Tensor = torch.zeros_like(self.mass, dtype=torch.int64)
+        self.n_iter: Tensor = torch.zeros_like(self.stalled)
+        self.status: Tensor = torch.full_like(self.stalled, int(Status.ITERATION_LIMIT))
 
     @property
     def omega(self) -> Float[Tensor, " batch"]:
@@ -99,7 +104,7 @@ class Loop:
         self.best = torch.minimum(error, self.best)
         converged = error <= self.tol
         floored = (self.stalled >= _PATIENCE) & (error <= 16 * self.floor) & ~converged
-        ended = (converged | floored) & self.running
+        ended = (converged | floored) & self.running & ~self.annealing.under_way
         status = torch.where(converged, int(Status.CONVERGED), int(Status.PRECISION_FLOOR))
         self.status = torch.where(ended, status, self.status)
         fresh = self.running if last else ended
@@ -129,6 +134,21 @@ class Loop:
         self.edge_share = (real * (1 - share)).sum(-1)
         running = self.running.unsqueeze(-1)
         self.f, self.g = torch.where(running, f, self.f), torch.where(running, g, self.g)
+        self._anneal()
+
+    def _anneal(self) -> None:
+        """Go on at another regularisation where the errors ask for it; what was measured at the last one is void."""
+        unit = self.annealing.observe(self.error)
+        changed = self.running & (unit != self.annealing.unit)
+        if not bool(changed.any()):
+            return
+        unit = torch.where(changed, unit, self.annealing.unit)
+        self.f, self.g = self.annealing.carry(self.f, self.g, unit)
+        self.gibbs.anneal(unit)
+        self.column_error = torch.where(changed, torch.inf, self.column_error)
+        self.best, self.stalled = torch.where(changed, torch.inf, self.best), torch.where(changed, 0, self.stalled)
+        if self.relaxation is not None:
+            self.relaxation.restart(changed)
 
     def _row_pass(self, omega: Tensor) -> RowSums:
         self.used = omega

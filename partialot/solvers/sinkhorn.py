@@ -30,6 +30,8 @@ class Sinkhorn(Solver):
             share of each row, and likewise for columns. None = 1e-5 in float32 and 1e-9 in float64.
         over_relaxation: Whether updates go further than their optimum, by a factor taken from the measured
             contraction (`partialot.solvers.acceleration`): the same answer in up to five times fewer sweeps.
+        annealing: Whether a problem that stalls is solved roughly at a larger `reg` first, which is then lowered to
+            its own (`partialot.solvers.annealing`). Not after a warm start.
 
     References:
         Cuturi (2013), Sinkhorn distances; Peyré and Cuturi (2019), Computational optimal transport, section 4.4.
@@ -39,6 +41,7 @@ class Sinkhorn(Solver):
     max_iter: int = 5000
     tol: float | None = None
     over_relaxation: bool = True
+    annealing: bool = True
 
     def __post_init__(self) -> None:
         """Refuse impossible settings.
@@ -60,9 +63,15 @@ class Sinkhorn(Solver):
     @torch.no_grad()
     def run(self, problem: BorderedProblem, init: Potentials | None) -> SolverResult:
         """Sweep until every problem is done; see `Solver.run`."""
-        measures_start = init is not None or self.max_iter == 0
-        loop = Loop(problem, init, self.tol, over_relaxation=self.over_relaxation, measures_start=measures_start)
-        for sweep in range(self.max_iter + 1):
+        loop = Loop(
+            problem,
+            init,
+            self.tol,
+            over_relaxation=self.over_relaxation,
+            annealing=self.annealing,
+            sweeps=int(self.max_iter),
+        )
+        for sweep in range(int(self.max_iter) + 1):
             rows = loop.sum_rows()
             loop.judge(rows, sweep, last=sweep == self.max_iter)
             if not bool(loop.running.any()):

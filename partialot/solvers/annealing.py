@@ -1,0 +1,102 @@
+"""Solving at a larger regularisation first where Sinkhorn's algorithm would crawl.
+
+At small `reg` a sweep moves a potential by a few `reg` only, however far it has to go: clusters of unequal mass in
+nearly balanced problems stall for hundreds of sweeps. A problem that is seen to stall is therefore solved roughly at a
+larger regularisation, which is then halved down to its own, potentials being carried along in units of the cost and
+extrapolated as if they were linear in it (Kosowsky and Yuille 1994; Schmitzer 2019; Merigot and Thibert 2021).
+Potentials are relative to the weights, so that carrying them along is right for partial problems too. Problems that do
+not stall are not touched: they would lose by it.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from partialot.augmentation import BorderedProblem
+from partialot.solvers.base import Potentials
+
+_PROBE = 16
+"""Sweeps after which a problem is asked whether it stalls; half of them measure its pace."""
+
+_STALLED = 0.97
+"""The contraction of the error, per sweep, above which it does."""
+
+_START = 32.0
+"""The range of the costs over the first regularisation."""
+
+_FACTOR = 2.0
+"""Between one regularisation and the next."""
+
+_ROUGH = 0.03
+"""Constraint violation, relative to the mass, at which a level is left."""
+
+_LONGEST = 40
+"""Sweeps after which it is left at the latest."""
+
+
+class Annealing:
+    """The regularisations of a batch of problems, as exponents per unit of cost.
+
+    Attributes:
+        unit: (batch,), what each problem is at.
+        target: (batch,), its own.
+    """
+
+    def __init__(self, problem: BorderedProblem, sweeps: int, *, wanted: bool) -> None:
+        """Begin at the problems' own regularisation.
+
+        Args:
+            problem: The batch.
+            sweeps: Most sweeps there will be; annealing begins only where it can end within them.
+            wanted: Whether to anneal at all.
+        """
+        lowest, highest = (x.reshape(-1) for x in (problem.problem.lowest, problem.problem.highest))
+        self.target = 1 / problem.scale.detach()
+        self.unit = self.target.clone()
+        start = _START / (highest - lowest).clamp(min=torch.finfo(lowest.dtype).tiny)
+        levels = (self.target / start).clamp(min=1.0).log2().ceil() + 1
+        self._longest = ((sweeps - _PROBE) / (levels + 1)).floor().clamp(max=_LONGEST)
+        self._start = start
+        self._may_begin = (2 * start < self.target) & (self._longest >= 4) & wanted
+        self._age, self._probed = torch.zeros_like(self.unit), torch.full_like(self.unit, torch.inf)
+        self._before: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @property
+    def under_way(self) -> Bool[Tensor, " batch"]:
+        """Which problems are not at their own regularisation."""
+        return self.unit < self.target
+
+    def observe(self, error: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Give the unit that each problem is to go on with.
+
+        Args:
+            error: Constraint violation, relative to the mass, at the present potentials and unit.
+        """
+        self._age += 1
+        self._probed = torch.where(self._age == _PROBE // 2, error, self._probed)
+        asked = self._may_begin & (self._age == _PROBE) & ~self.under_way
+        begins = asked & (error > _STALLED ** (_PROBE // 2) * self._probed) & (error > _ROUGH)
+        descends = self.under_way & ((error <= _ROUGH) | (self._age >= self._longest))
+        unit = torch.where(descends, torch.minimum(_FACTOR * self.unit, self.target), self.unit)
+        unit = torch.where(begins, self._start, unit)
+        self._may_begin = self._may_begin & ~asked
+        return unit
+
+    def carry(self, f: Tensor, g: Tensor, unit: Float[Tensor, " batch"]) -> Potentials:
+        """Go on with other units: give the potentials in them, extrapolated where two levels are known."""
+        old, new = self.unit.unsqueeze(-1), unit.unsqueeze(-1)
+        # Where a problem stalled is no good place to begin from.
+        begins = new < old
+        f, g = torch.where(begins, 0.0, f), torch.where(begins, 0.0, g)
+        here = f / old, g / old, 1 / old
+        before = here if self._before is None else self._before
+        known = (new > old) & (before[2] > here[2])
+        ahead = torch.where(known, (here[2] - 1 / new) / torch.where(known, before[2] - here[2], 1.0), 0.0)
+        changed = new != old
+        carried = ((x + ahead * (x - past)) * new for x, past in zip(here[:2], before[:2], strict=True))
+        f, g = (torch.where(changed, moved, x) for moved, x in zip(carried, (f, g), strict=True))
+        past_f, past_g, past = (torch.where(changed, x, old) for x, old in zip(here, before, strict=True))
+        self._before = past_f, past_g, past
+        self._age = torch.where(changed.squeeze(-1), 0.0, self._age)
+        self.unit = unit
+        return f, g
