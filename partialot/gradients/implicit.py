@@ -239,9 +239,10 @@ class AdjointSystem:
         """Give Σ_i α_i D_ij²."""
         total = torch.zeros_like(self.b)
         for rows, block in self.blocks():
-            weights = self.a[:, rows].to(block.dtype).unsqueeze(-2)
+            # Weighed before they are squared: the density of two nodes of weight 0 may be as large as a number can be.
+            root = self.a[:, rows].to(block.dtype).sqrt().unsqueeze(-1)
             for part in _parts(block):
-                total += torch.bmm(weights[..., part], block[:, part].square()).squeeze(-2)
+                total += (root[:, part] * block[:, part]).square().sum(-2)
         return total
 
 

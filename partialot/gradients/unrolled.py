@@ -53,11 +53,12 @@ class Unrolled(Gradient):
 
 
 def _lowest(bordered: BorderedProblem) -> Tensor:
-    """Give the smallest price with its graph: before convergence, what sweeps started from depends on it."""
+    """Give the smallest price of pairs with weight, with its graph: unconverged potentials depend on their origin."""
     cost = bordered.problem.flat_cost(slice(None))
     if not cost.numel():
         return bordered.shift
-    lowest = cost.amin((-2, -1))
+    carrying = (bordered.a[:, :-1, None] > 0) & (bordered.b[:, None, :-1] > 0)
+    lowest = torch.where(carrying, cost, torch.inf).amin((-2, -1))
     return torch.where(lowest.isfinite(), lowest, 0.0).double()
 
 

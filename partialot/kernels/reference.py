@@ -164,8 +164,9 @@ def log_sums(cost: Tensor, potential: Tensor, weight: Tensor) -> Tensor:
     counted = exponent.detach().masked_fill(weight.unsqueeze(-2) <= 0, -torch.inf)
     largest = counted.amax(-1) if cost.shape[-1] else cost.new_full(cost.shape[:-1], -torch.inf)
     anchor = torch.where(largest.isfinite(), largest, 0.0)
-    ceiling = torch.finfo(cost.dtype).max ** 0.25
-    terms = (exponent - anchor.unsqueeze(-1)).exp().clamp(max=ceiling) * weight.unsqueeze(-2)
+    # Before the exponential: the derivative of a bounded infinity would be 0 times infinity.
+    ceiling = 0.25 * math.log(torch.finfo(cost.dtype).max)
+    terms = (exponent - anchor.unsqueeze(-1)).clamp(max=ceiling).exp() * weight.unsqueeze(-2)
     total = terms.sum(-1)
     found = largest.isfinite()
     return torch.where(found, anchor + torch.where(found, total, 1.0).log(), -torch.inf)
@@ -212,4 +213,4 @@ def softmin(cost: Tensor, potential: Tensor, weight: Tensor) -> Tensor:
 
 def bounded_exp(exponent: Tensor) -> Tensor:
     """Give exp, so bounded that a weight of 0 times it is 0; solutions stay below 1 over the larger of two weights."""
-    return exponent.exp().clamp(max=torch.finfo(exponent.dtype).max ** 0.75)
+    return exponent.clamp(max=0.75 * math.log(torch.finfo(exponent.dtype).max)).exp()

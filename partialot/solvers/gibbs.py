@@ -97,7 +97,8 @@ class GibbsKernel:
             self._matrix, self._base = _room(self._problem), (f, g)
         stored = self._is_stored.unsqueeze(-1)
         rows = torch.where(stored, f - self._base[0], f)
-        columns = torch.where(stored, g - self._base[1], g + self._log_b)
+        # Nodes of weight 0 got new potentials, maybe far from those that were stored: 0 there, not 0 times infinity.
+        columns = torch.where(stored & (self._log_b > -torch.inf), g - self._base[1], g + self._log_b)
         dispatch.write_out(self._entries(rows, columns, torch.ones_like(self._is_stored)))
         plan, self._matrix = self._matrix, None
         self._is_stored = torch.zeros_like(self._is_stored)
