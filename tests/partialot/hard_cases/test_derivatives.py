@@ -63,7 +63,7 @@ def test_balanced_weight_gradients_are_centred_in_every_mode(mode: str) -> None:
 def test_a_second_derivative_of_the_plan_is_refused_in_words_by_backward() -> None:
     arguments = inputs(PROBLEMS["partial"])
     (slope,) = torch.autograd.grad(run("Implicit", arguments).plan.square().sum(), arguments["cost"], create_graph=True)
-    with pytest.raises(RuntimeError, match="differentiate twice"):
+    with pytest.raises(RuntimeError, match="twice"):
         slope.square().sum().backward()
 
 
