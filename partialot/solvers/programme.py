@@ -83,11 +83,11 @@ def solve_programme(
             prices[problem.forbidden] = detour
         network = Network(prices, a, b, kept, lacking, detour)
         flow, lost = _transport(network, problem, warm, max_iter, index)
-        if lost <= _LOST or detour >= highest:
+        if lost <= _LOST or detour >= highest or flow.limited:
             break
         # The dearer the pair, the fewer digits are left for the others: dearer only where that was too cheap.
         detour = min(64 * detour, highest)
-    if lost > _ROUNDING:
+    if lost > _ROUNDING and not flow.limited:
         raise InfeasibleProblemError(
             f"The pairs that `cost` allows must be able to carry the mass. Found {lost:.3g} of the mass of problem "
             f"{index} without an allowed way. Allow more pairs (finite costs), or pass a smaller `mass`."

@@ -45,6 +45,18 @@ def test_pivots_that_run_out_are_told() -> None:
     assert solution.status == partialot.Status.ITERATION_LIMIT
 
 
+def test_pivots_that_run_out_prove_no_pair_missing() -> None:
+    """An unfinished plan may lie on forbidden pairs; it must neither be returned so nor called the only one."""
+    generator = torch.Generator().manual_seed(0)
+    cost = torch.rand(40, 40, generator=generator, dtype=torch.float64)
+    cost[torch.rand(40, 40, generator=generator) < 0.9] = torch.inf
+    cost.fill_diagonal_(1.0)
+    with pytest.warns(partialot.ConvergenceWarning, match=r"Found .* of the mass in the worst of 1 of 1 problems"):
+        solution = partialot.solve(cost, solver=partialot.ExactLP(max_iter=100))
+    assert (solution.plan[cost.isinf()] == 0).all()
+    assert partialot.solve(cost).converged
+
+
 def test_no_pivots_at_all_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must be a whole number, at least 1\. Found `max_iter = 0`\. Pass"):
         partialot.ExactLP(max_iter=0)
