@@ -87,7 +87,7 @@ def too_little_room_beside_forbidden_pairs_is_refused(library: Library) -> None:
     cost = np.full((3, 3), np.inf)
     cost[0, :], cost[:, 0] = 0.5, 0.5
     weights = np.full(3, 1.0 / 3.0)
-    _by_all_offered(library, *(Problem(cost, weights, weights, mass, REG) for mass in (None, 0.9)))
+    _by_all_offered(library, *(Problem(cost, weights, weights, mass, REG, max_iter=200) for mass in (None, 0.9)))
 
 
 def negative_regularisation_is_refused(library: Library) -> None:

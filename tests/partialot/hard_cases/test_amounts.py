@@ -61,7 +61,8 @@ def test_no_mass_is_exactly_nothing_at_any_regularisation(dtype: torch.dtype) ->
     """Not 1e-308; also beside problems of the same batch that do move something."""
     cost, reg = torch.rand(6, 5, 6, dtype=dtype), torch.tensor([0.01, 0.1, 1.0], dtype=dtype)
     mass = torch.tensor([0.0, 0.5], dtype=dtype)
-    solution = partialot.solve(cost[:, None, None], mass=mass, reg=reg[:, None])
+    few = partialot.Sinkhorn(max_iter=50)
+    solution = partialot.solve(cost[:, None, None], mass=mass, reg=reg[:, None], solver=few)
     assert (solution.plan[..., 0, :, :] == 0).all()
     assert (solution.marginal_error[..., 0] == 0).all()
     assert (solution.plan[..., 1, :, :].sum((-2, -1)) > 0.49).all()
