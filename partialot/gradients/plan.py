@@ -1,60 +1,56 @@
-"""The plan as a function of potentials and weights, with a backward pass of two reads and one write."""
+"""What a derivative by the plan is, with the potentials held: plan_ij = total · a_i b_j · exp(f_i + g_j + …)."""
 
-from typing import Any, cast
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from partialot.augmentation import BorderedProblem, RealPotentials
 from partialot.kernels.reference import bounded_exp
 
 
-def attach_plan(
-    bordered: BorderedProblem, plan: Float[Tensor, "batch n m"], potentials: RealPotentials
-) -> Float[Tensor, "batch n m"]:
-    """Give a plan the graph of total · a_i b_j · exp(f_i + g_j + mass − (cost_ij − shift) / scale), which it equals.
+@dataclass(frozen=True, eq=False)
+class Direct:
+    """Derivatives that reach the inputs through the plan's formula, not through the optimum.
 
-    Args:
-        bordered: The problem.
-        plan: The plan's numbers, in the user's units.
-        potentials: With whatever graph they have.
+    Attributes:
+        plan: P.
+        upstream: Derivatives by P.
+        rows: Σ_j P_ij · upstream_ij, the derivative by f; float64.
+        columns: The same over sources, by g.
+        of_a: By the bordered weights of the sources.
+        of_b: Of the targets.
     """
-    cost = bordered.problem.flat_cost(slice(None))
-    inputs = (*potentials, bordered.a, bordered.b, bordered.total, bordered.scale, cost)
-    return cast(Tensor, _Plan.apply(bordered, plan, *inputs))  # pyright: ignore[reportUnknownMemberType]
+
+    plan: Float[Tensor, "batch n m"]
+    upstream: Float[Tensor, "batch n m"]
+    rows: Float[Tensor, "batch n"]
+    columns: Float[Tensor, "batch m"]
+    of_a: Float[Tensor, "batch sources"]
+    of_b: Float[Tensor, "batch targets"]
+
+    @classmethod
+    def of(cls, bordered: BorderedProblem, potentials: RealPotentials, plan: Tensor, upstream: Tensor) -> "Direct":
+        """Take the sums in one read of plan and upstream."""
+        rows, columns = torch.zeros_like(potentials.f), torch.zeros_like(potentials.g)
+        for part in row_parts(plan):
+            flowing = plan[:, part] * upstream[:, part]
+            rows[:, part] = flowing.sum(-1)
+            columns += flowing.sum(-2)
+        of_a, of_b = _per_weight(rows, bordered.a.detach()), _per_weight(columns, bordered.b.detach())
+        if bordered.a.requires_grad:
+            of_a = of_a + _of_empty_sources(bordered, potentials, upstream)
+        if bordered.b.requires_grad:
+            of_b = of_b + _of_empty_targets(bordered, potentials, upstream)
+        return cls(plan, upstream, rows, columns, of_a, of_b)
 
 
-class _Plan(torch.autograd.Function):
-    """A plan that knows what it was computed from."""
-
-    @staticmethod
-    def forward(ctx: Any, bordered: BorderedProblem, plan: Tensor, *inputs: Tensor) -> Tensor:
-        ctx.bordered = bordered
-        ctx.save_for_backward(plan, *inputs[:-1])
-        return plan.view_as(plan)
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - `once_differentiable` has no types
-        ctx: Any, upstream: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        plan, f, g, level, a, b, total, scale = ctx.saved_tensors
-        bordered: BorderedProblem = ctx.bordered
-        flowing = upstream * plan
-        rows, columns = flowing.sum(-1).double(), flowing.sum(-2).double()
-        whole = rows.sum(-1)
-        of_a = of_b = of_scale = of_cost = None
-        if ctx.needs_input_grad[5]:
-            of_a = _per_weight(rows, a) + _of_empty_sources(bordered, RealPotentials(f, g, level), upstream)
-        if ctx.needs_input_grad[6]:
-            of_b = _per_weight(columns, b) + _of_empty_targets(bordered, RealPotentials(f, g, level), upstream)
-        if ctx.needs_input_grad[8]:
-            of_scale = bordered.spent(flowing, slice(None)) / scale
-        if ctx.needs_input_grad[9]:
-            of_cost = flowing.mul_(-1 / scale.to(flowing.dtype)[:, None, None])
-        return None, None, rows, columns, whole.unsqueeze(-1), of_a, of_b, whole / total, of_scale, of_cost
+def row_parts(block: Float[Tensor, "batch n m"]) -> Iterator[slice]:
+    """Cut rows so that temporaries stay in a cache."""
+    step = max(1, (1 << 19) // max(1, block.shape[0] * block.shape[2]))
+    return (slice(start, start + step) for start in range(0, block.shape[1], step))
 
 
 def _per_weight(sums: Tensor, weights: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ _Potentials = tuple[Tensor, Tensor]
 class Unrolled(Gradient):
     """Automatic differentiation through every sweep: the derivative of the computed plan and value, converged or not.
 
-    Sweeps are plain, without over-relaxation or annealing. Memory grows with them by potentials only, n + m numbers each; matrices
-    are recomputed in the backward pass. Slower than `Implicit` by the number of sweeps; use it to check, or where a
-    fixed small number of sweeps is the model. Lazy prices are written out.
+    Sweeps are plain, without over-relaxation or annealing. Memory grows with them by potentials only, n + m numbers
+    each; matrices are recomputed in the backward pass. Slower than `Implicit` by the number of sweeps; use it to check,
+    or where a fixed small number of sweeps is the model. Lazy prices are written out.
     """
 
     def prepare(self, solver: Solver) -> Solver:
