@@ -115,16 +115,15 @@ class Loop:
 
     def update(self, rows: RowSums) -> None:
         """Update the rows, the columns, then the mass, by the factor that `sum_rows` used."""
-        omega = self.used.unsqueeze(-1)
         f = self.f[:, :-1] + rows.moved
         edge = self.edge.unsqueeze(-1)
-        f_edge = self.f[:, -1:] - safe_relaxation(edge, omega) * edge
+        f_edge = self.f[:, -1:] + self._step(edge)
         columns = self._sum_columns(rows, f, f_edge)
-        moved = -safe_relaxation(columns.log_total, omega) * columns.log_total
+        moved = self._step(columns.log_total)
         log_mass = _log_sum_exp(columns.log_real + moved).unsqueeze(-1)
         step = self.mass.log().unsqueeze(-1) - log_mass
         g_edge = self.g[:, -1:] + _log_sum_exp(self.a.log[:, :-1] + f).unsqueeze(-1)
-        g = torch.cat((self.g[:, :-1] + moved, self.g[:, -1:] - safe_relaxation(g_edge, omega) * g_edge - step), dim=-1)
+        g = torch.cat((self.g[:, :-1] + moved, self.g[:, -1:] + self._step(g_edge) - step), dim=-1)
         f = torch.cat((f + step, f_edge), dim=-1)
         # What columns are off by, without differences of like numbers: the mass may be minute.
         real, left = (columns.log_real + moved).exp(), columns.log_total + moved
@@ -150,8 +149,14 @@ class Loop:
         if self.relaxation is not None:
             self.relaxation.restart(changed)
 
+    def _step(self, log_total: Tensor) -> Tensor:
+        """Give how far potentials move whose sums over their weights have these logarithms."""
+        omega = self.used.unsqueeze(-1)
+        # Most problems are done before anything is relaxed, and small ones are all overhead.
+        return -log_total if not self.relaxes else -safe_relaxation(log_total, omega) * log_total
+
     def _row_pass(self, omega: Tensor) -> RowSums:
-        self.used = omega
+        self.used, self.relaxes = omega, bool((omega > 1).any())
         edge = self.b.log[:, -1:] + self.f[:, :-1] + self.g[:, -1:]
         update = RowUpdate(edge, self.a.log[:, :-1], omega, torch.full_like(edge, torch.inf))
         return self.gibbs.row_pass(self.f[:, :-1], self.g[:, :-1], update, self.running)
