@@ -116,9 +116,16 @@ class BorderedProblem:
         """Cut the sources into blocks whose prices are evaluated together."""
         return self.problem.row_blocks()
 
-    def prices(self, rows: slice, unit: Float[Tensor, " batch"] | None = None) -> Prices:
-        """Give the prices of some sources, without a graph, with their unit, by default one over the scale."""
-        cost = self.problem.flat_cost(rows).detach() if self.matrix is None else self.matrix[:, rows]
+    @torch.no_grad()
+    def prices(self, rows: slice, unit: Float[Tensor, " batch"] | None = None, room: Tensor | None = None) -> Prices:
+        """Give the prices of some sources, without a graph, with their unit, by default one over the scale.
+
+        Args:
+            rows: Which sources.
+            unit: Exponents per unit of cost.
+            room: See `Geometry.block`.
+        """
+        cost = self.problem.flat_cost(rows, room).detach() if self.matrix is None else self.matrix[:, rows]
         return Prices(cost, 1 / self.scale.detach() if unit is None else unit, self.shift)
 
     def scaled_cost(self) -> Float[Tensor, "batch n m"]:

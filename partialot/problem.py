@@ -20,7 +20,10 @@ from partialot.inputs import (
 )
 
 _BLOCK = 1 << 21
-"""Prices of a lazy geometry evaluated at a time: 8 MB of float32, which stay in a cache of the last level."""
+"""Prices of a lazy geometry evaluated at a time on a CPU: 8 MB of float32, which stay in a cache of the last level."""
+
+_FEWEST_ROWS = 32
+"""Fewest rows evaluated at a time, however long: with fewer, what is done once a block shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,7 @@ class Problem:
         b = (uniform / max(m, 1)).expand(m) if b is None else b
         scalars = {"mass": scalar("mass", mass, geometry), "reg": scalar("reg", reg, geometry)}
         batch = broadcast_batches(geometry, a, b, scalars)
+        dtype, geometry = geometry.dtype, geometry.prepare()
         lowest, highest, forbids = _extent(geometry)
         problem = cls(
             geometry=geometry,
@@ -96,7 +100,7 @@ class Problem:
             b=b.to(working).expand(*batch, m),
             mass=None if scalars["mass"] is None else scalars["mass"].to(working).expand(batch),
             reg=None if scalars["reg"] is None else scalars["reg"].to(working).expand(batch),
-            dtype=geometry.dtype,
+            dtype=dtype,
             lowest=lowest.expand(batch),
             highest=highest.expand(batch),
             forbids=forbids,
@@ -122,9 +126,14 @@ class Problem:
         """Give the same problem with prices from another geometry of the same shape and type."""
         return replace(self, geometry=geometry)
 
-    def flat_cost(self, rows: slice) -> Float[Tensor, "flat rows m"]:
-        """Give the prices of some sources in the working type, the batch flattened; one shared by all is stretched."""
-        block = self.geometry.block(rows).to(self.a.dtype)
+    def flat_cost(self, rows: slice, room: Tensor | None = None) -> Float[Tensor, "flat rows m"]:
+        """Give the prices of some sources in the working type, the batch flattened; one shared by all is stretched.
+
+        Args:
+            rows: Which sources.
+            room: See `Geometry.block`.
+        """
+        block = self.geometry.block(rows, room).to(self.a.dtype)
         if block.shape[:-2].numel() == 1:
             return block.reshape(1, *block.shape[-2:]).expand(self.batch_shape.numel(), -1, -1)
         return block.expand(*self.batch_shape, *block.shape[-2:]).reshape(self.batch_shape.numel(), *block.shape[-2:])
@@ -137,7 +146,8 @@ class Problem:
 def row_blocks(geometry: Geometry) -> list[slice]:
     """Cut the rows of a lazy geometry into blocks of a few megabytes, those of a stored one into one."""
     n, m = geometry.size
-    step = n if not geometry.is_lazy else max(1, _BLOCK // max(1, m * geometry.batch_shape.numel()))
+    count, entries = geometry.batch_shape.numel(), _BLOCK if geometry.device.type == "cpu" else 1 << 25
+    step = n if not geometry.is_lazy else max(1, -(-_FEWEST_ROWS // max(1, count)), entries // max(1, m * count))
     return [slice(start, min(n, start + step)) for start in range(0, max(n, 1), max(step, 1))]
 
 

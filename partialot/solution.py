@@ -1,6 +1,8 @@
 """What `solve` returns."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from partialot.certificate import Certificate, certify
-from partialot.kernels.reference import bounded_exp
+from partialot.gradients.density import density
 from partialot.problem import Problem
 from partialot.solvers import Status
 
@@ -72,18 +74,19 @@ class Solution:
         return f.to(self.value.dtype), g.to(self.value.dtype)
 
     @property
+    @torch.no_grad()
     def marginal_error(self) -> Float[Tensor, "*batch"]:
         """How far the plan is from feasible, relative to the mass: the largest of three violations.
 
         What rows carry above their weights, summed; the same of columns; the difference of the mass moved from the
         mass asked for. In balanced problems what is missing counts like what is too much.
         """
-        rows, columns = -self.slack_a.detach(), -self.slack_b.detach()
-        moved = self.marginal_a.detach().sum(-1)
+        rows, columns = -self.slack_a, -self.slack_b
+        moved = self.marginal_a.sum(-1)
         balanced = self.problem.mass is None
         wanted = self.problem.a.sum(-1) if self.problem.mass is None else self.problem.mass
         excess = [(side.abs() if balanced else side.clamp(min=0)).sum(-1) for side in (rows, columns)]
-        wanted = wanted.detach().to(moved.dtype)
+        wanted = wanted.to(moved.dtype)
         worst = torch.maximum(torch.maximum(*excess), (moved - wanted).abs())
         return torch.where(worst > 0, worst / torch.where(wanted > 0, wanted, 1.0), 0.0)
 
@@ -95,7 +98,7 @@ class Solution:
     @property
     def value_linear(self) -> Float[Tensor, "*batch"]:
         """⟨cost, plan⟩, the price of the plan without its entropy."""
-        paid = [_paid(self.problem, rows, self._rows_of_plan(rows)) for rows in self.problem.row_blocks()]
+        paid = [_recomputed(partial(self._paid, rows)) for rows in self.problem.row_blocks()]
         return torch.stack(paid).sum(0) if paid else torch.zeros_like(self.value)
 
     @property
@@ -159,39 +162,65 @@ class Solution:
         vectors = _columns(y, self.problem, self.problem.size[0]).to(self.value.dtype)
         product = vectors.new_zeros((*self.value.shape, self.problem.size[1], vectors.shape[-1]))
         for rows in self.problem.row_blocks():
-            product = product + self._times(rows, vectors, transposed=True)
+            product = product + self._transposed_times(rows, vectors)
+        product = product.to(self.value.dtype)
         return product.squeeze(-1) if y.ndim < vectors.ndim else product
 
-    def _times(self, rows: slice, vectors: Tensor, *, transposed: bool = False) -> Tensor:
-        def product(vectors: Tensor) -> Tensor:
-            block = self._rows_of_plan(rows)
-            return block.mT @ vectors[..., rows, :] if transposed else block @ vectors
-
+    def _times(self, rows: slice, vectors: Tensor) -> Tensor:
+        """Multiply some rows of the plan with (*batch, m, k)."""
         if self.known.plan is not None:
-            return product(vectors)
-        # The block is evaluated again in the backward pass instead of being kept.
-        return cast(Tensor, checkpoint(product, vectors, use_reentrant=False))
+            return self.known.plan[..., rows, :] @ vectors
+        # Weights multiply the vectors, which are smaller than the plan.
+        left, right = self._weights()
+        sums = _recomputed(lambda: self._density(rows) @ (right.unsqueeze(-1) * vectors))
+        return (left[..., rows, None] * sums).to(self.value.dtype)
+
+    def _transposed_times(self, rows: slice, vectors: Tensor) -> Tensor:
+        """Multiply the transpose of some rows of the plan with their part of (*batch, n, k)."""
+        if self.known.plan is not None:
+            return self.known.plan[..., rows, :].mT @ vectors[..., rows, :]
+        left, right = self._weights()
+        part = left[..., rows, None] * vectors[..., rows, :]
+        return right.unsqueeze(-1) * _recomputed(lambda: self._density(rows).mT @ part)
 
     def _rows_of_plan(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
         """Give some rows of the plan, evaluated from the potentials where it is not stored."""
         if self.known.plan is not None:
             return self.known.plan[..., rows, :]
-        problem, (f, g) = self.problem, self.known.potentials
-        assert problem.reg is not None
-        reg, total = problem.reg.double()[..., None, None], self.known.total[..., None, None]
-        exponent = (f[..., rows, None] + g.unsqueeze(-2) - problem.geometry.block(rows)) / reg
-        weights = problem.a[..., rows, None].double() / total * problem.b.unsqueeze(-2)
-        return (weights * bounded_exp(exponent)).to(self.value.dtype)
+        left, right = self._weights()
+        return (self._density(rows) * left[..., rows, None] * right.unsqueeze(-2)).to(self.value.dtype)
+
+    def _paid(self, rows: slice) -> Float[Tensor, "*batch"]:
+        """Give Σ cost · plan over some rows."""
+        plan = self._rows_of_plan(rows)
+        cost = self.problem.geometry.block(rows).to(plan.dtype).expand(plan.shape)
+        cost = cost.masked_fill(cost == torch.inf, 0.0) if self.problem.forbids else cost
+        return torch.einsum("...ij,...ij->...", cost, plan)
+
+    def _density(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
+        """Give some rows of the plan over the weights, evaluated from the potentials."""
+        block = density(self.problem, *self.known.potentials, rows)
+        return block.reshape(*self.value.shape, *block.shape[-2:])
+
+    def _weights(self) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch m"]]:
+        """Give what multiplies the rows and the columns of the density: a / T and b."""
+        left = self.problem.a.double() / self.known.total.unsqueeze(-1)
+        return left.to(self.problem.b.dtype), self.problem.b
 
     def certificate(self) -> Certificate:
-        """Bracket the value of the exact linear programme by a feasible plan and a dual bound; no gradient."""
+        """Bracket the value of the exact linear programme by a feasible plan and a dual bound; no gradient.
+
+        The plan is written out, in float64 too, even where prices are lazy.
+        """
         f, g = self.potentials
         return certify(self.problem, self.plan.detach(), f.detach(), g.detach(), self.mass_price.detach())
 
 
-def _paid(problem: Problem, rows: slice, plan: Tensor) -> Tensor:
-    cost = problem.geometry.block(rows).expand(plan.shape)
-    return torch.einsum("...ij,...ij->...", cost.masked_fill(cost == torch.inf, 0.0) if problem.forbids else cost, plan)
+def _recomputed(function: Callable[[], Tensor]) -> Tensor:
+    """Call a function whose intermediate results the backward pass computes again instead of keeping them."""
+    if not torch.is_grad_enabled():
+        return function()
+    return cast(Tensor, checkpoint(function, use_reentrant=False, preserve_rng_state=False))
 
 
 def _columns(x: Tensor, problem: Problem, size: int) -> Tensor:

@@ -2,5 +2,6 @@
 
 from partialot.geometry.base import Geometry
 from partialot.geometry.dense import DenseCost
+from partialot.geometry.pointcloud import PointCloud
 
-__all__ = ["DenseCost", "Geometry"]
+__all__ = ["DenseCost", "Geometry", "PointCloud"]

@@ -23,7 +23,7 @@ class Geometry(ABC):
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype:
-        """The type of the prices."""
+        """The type the user works in: that of the weights beside the prices, and of the answer."""
 
     @property
     @abstractmethod
@@ -45,9 +45,19 @@ class Geometry(ABC):
         """Give the same function of other tensors of the same shapes."""
 
     @abstractmethod
-    def block(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
-        """Give the prices of some sources, differentiably; `inf` marks a pair that is forbidden."""
+    def block(self, rows: slice, room: Tensor | None = None) -> Float[Tensor, "*batch rows m"]:
+        """Give the prices of some sources, differentiably; `inf` marks a pair that is forbidden.
+
+        Args:
+            rows: Which sources.
+            room: At least as many numbers of the prices' type, which they may be written over where no graph is
+                recorded: fresh memory costs more than short sums of products.
+        """
 
     def matrix(self) -> Float[Tensor, "*batch n m"]:
         """Give every price."""
         return self.block(slice(None))
+
+    def prepare(self) -> "Geometry":
+        """Give the same prices in the form in which one solve asks for them many times."""
+        return self

@@ -1,7 +1,8 @@
 """Prices between feature vectors, as matrices.
 
-Sums of products are taken as differences only where that is exact enough: squared distances are formed after centring,
-which leaves them unchanged and keeps the digits that a common offset would eat.
+Most are inner products of vectors made of the features, one product of matrices a block. Sums of products are taken as
+differences only where that is exact enough: squared distances are formed after centring, which leaves them unchanged
+and keeps the digits that a common offset would eat.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,17 +15,54 @@ from torch import Tensor
 CostFunction = Callable[[Tensor, Tensor], Tensor]
 """From x (*batch, n, d) and y (*batch, m, d) to prices (*batch, n, m)."""
 
+Lift = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From x (*batch, n, d) and y (*batch, m, d) to vectors (*batch, n, k) and (*batch, m, k)."""
+
+
+def lift_cosine(
+    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]
+) -> tuple[Float[Tensor, "*batch n k"], Float[Tensor, "*batch m k"]]:
+    """Give vectors whose inner products are 1 − cos(x_i, y_j)."""
+    x, y = torch.nn.functional.normalize(x, dim=-1), torch.nn.functional.normalize(y, dim=-1)
+    return torch.cat((-x, _ones(x)), dim=-1), torch.cat((y, _ones(y)), dim=-1)
+
+
+def lift_sqeuclidean(
+    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]
+) -> tuple[Float[Tensor, "*stretched n k"], Float[Tensor, "*batch m k"]]:
+    """Give vectors whose inner products are |x_i − y_j|²; the centre is that of y, whichever sources are asked for."""
+    centre = y.mean(-2, keepdim=True).detach()
+    x, y = x - centre, y - centre
+    squares = x.square().sum(-1, keepdim=True), y.square().sum(-1, keepdim=True)
+    return torch.cat((-2 * x, squares[0], _ones(x)), dim=-1), torch.cat((y, _ones(y), squares[1]), dim=-1)
+
+
+def lift_dot(
+    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]
+) -> tuple[Float[Tensor, "*batch n d"], Float[Tensor, "*batch m d"]]:
+    """Give vectors whose inner products are −⟨x_i, y_j⟩."""
+    return -x, y
+
+
+def _ones(x: Tensor) -> Tensor:
+    return x.new_ones((*x.shape[:-1], 1))
+
+
+LIFTS: Mapping[str, Lift] = MappingProxyType({"cosine": lift_cosine, "sqeuclidean": lift_sqeuclidean, "dot": lift_dot})
+"""The prices that are inner products."""
+
+LEAST: Mapping[str, float] = MappingProxyType({"sqeuclidean": 0.0})
+"""What prices cannot be below but for rounding."""
+
 
 def cosine(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
     """1 − cos(x_i, y_j), in [0, 2]; a zero vector is at right angles to everything."""
-    return 1 - torch.nn.functional.normalize(x, dim=-1) @ torch.nn.functional.normalize(y, dim=-1).mT
+    return _inner_products("cosine", x, y)
 
 
 def sqeuclidean(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
     """|x_i − y_j|², at least 0."""
-    centre = y.mean(-2, keepdim=True).detach()
-    x, y = x - centre, y - centre
-    return (x.square().sum(-1).unsqueeze(-1) + y.square().sum(-1).unsqueeze(-2) - 2 * x @ y.mT).clamp(min=0)
+    return _inner_products("sqeuclidean", x, y)
 
 
 def euclidean(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
@@ -34,10 +72,31 @@ def euclidean(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) ->
 
 def dot(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
     """−⟨x_i, y_j⟩: the more alike, the cheaper; negative prices are as good as any."""
-    return -(x @ y.mT)
+    return _inner_products("dot", x, y)
+
+
+def _inner_products(name: str, x: Tensor, y: Tensor) -> Tensor:
+    left, right = LIFTS[name](x, y)
+    prices = left @ right.mT
+    return prices.clamp(min=LEAST[name]) if name in LEAST else prices
 
 
 COSTS: Mapping[str, CostFunction] = MappingProxyType(
     {"cosine": cosine, "sqeuclidean": sqeuclidean, "euclidean": euclidean, "dot": dot}
 )
 """The prices known by name."""
+
+
+def check_cost(cost: object) -> None:
+    """Require the name of a cost, or a function.
+
+    Raises:
+        ValueError: No cost has that name.
+        TypeError: It is neither a name nor a function.
+    """
+    if callable(cost) or (isinstance(cost, str) and cost in COSTS):
+        return
+    raise (ValueError if isinstance(cost, str) else TypeError)(
+        f"`cost` must name a known cost or be a function. Found {cost!r}. "
+        f"Pass one of {', '.join(COSTS)}, or a function of two feature tensors."
+    )

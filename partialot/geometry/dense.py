@@ -71,6 +71,6 @@ class DenseCost(Geometry):
         (cost,) = tensors
         return DenseCost(cost)
 
-    def block(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
-        """Give the prices of some sources."""
+    def block(self, rows: slice, room: Tensor | None = None) -> Float[Tensor, "*batch rows m"]:
+        """Give the prices of some sources, which need no room."""
         return self.cost[..., rows, :]

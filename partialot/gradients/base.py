@@ -151,7 +151,9 @@ class _LazyValue(torch.autograd.Function):
     def forward(
         ctx: Any, value: Tensor, bordered: BorderedProblem, potentials: RealPotentials, *tensors: Tensor
     ) -> Tensor:
-        ctx.bordered, ctx.potentials = bordered, RealPotentials(*(part.detach() for part in potentials))
+        ctx.bordered = bordered
+        # Saved, features are watched: changed in place before the backward pass, they raise.
+        ctx.save_for_backward(*(part.detach() for part in potentials), *tensors)
         return value.clone()
 
     @staticmethod
@@ -159,9 +161,9 @@ class _LazyValue(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - `once_differentiable` has no types
         ctx: Any, upstream: Tensor
     ) -> tuple[Tensor | None, ...]:
-        found = None
+        potentials, found = RealPotentials(*ctx.saved_tensors[:3]), None
         for rows in ctx.bordered.row_blocks() if any(ctx.needs_input_grad[3:]) else ():
-            block = lazy_plan(ctx.bordered, ctx.potentials, rows)
+            block = lazy_plan(ctx.bordered, potentials, rows)
             found = pull_back(ctx.bordered, rows, block.mul_(upstream.to(block.dtype)[:, None, None]), found)
         return upstream, None, None, *(found or (None,) * (len(ctx.needs_input_grad) - 3))
 

@@ -78,7 +78,8 @@ class _Optimum(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         ctx.bordered, ctx.settings, ctx.prices = bordered, settings, len(inputs) - 5
-        ctx.save_for_backward(plan, f, g, level)
+        # Saved, lazy features are watched: changed in place before the backward pass, they raise.
+        ctx.save_for_backward(plan, f, g, level, *(inputs[5:] if plan is None else ()))
         return f.clone(), g.clone(), level.clone(), None if plan is None else plan.view_as(plan)
 
     @staticmethod
@@ -89,7 +90,7 @@ class _Optimum(torch.autograd.Function):
         # `value` knows its derivatives, so its backward pass arrives here with nothing to do.
         if all(part is None for part in upstream):
             return (None,) * (11 + ctx.prices)
-        plan, *known = ctx.saved_tensors
+        plan, *known = ctx.saved_tensors[:4]
         potentials, bordered = RealPotentials(*known), cast(BorderedProblem, ctx.bordered)
         given = [torch.zeros_like(x) if part is None else part for x, part in zip(known, upstream[:3], strict=True)]
         direct = None if upstream[3] is None else Direct.of(bordered, potentials, plan, upstream[3])

@@ -37,6 +37,7 @@ class GibbsKernel:
         self._is_stored = torch.zeros_like(self.unit, dtype=torch.bool)
         self._base: tuple[Tensor, Tensor] | None = None
         self._last: tuple[Tensor, Tensor] | None = None
+        self._room = _room_of_block(problem)
 
     def row_pass(
         self,
@@ -59,10 +60,10 @@ class GibbsKernel:
     def _pass_over_costs(self, f: Tensor, g: Tensor, update: RowUpdate, running: Tensor) -> RowSums:
         """Pass over the costs block by block; the one block of a matrix is the matrix."""
         source = torch.where(running, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
-        columns = torch.zeros_like(g)
+        columns, log_columns = torch.zeros_like(g), g + self._log_b
         found: list[RowSums] = []
         for rows in self._problem.row_blocks():
-            entries = Entries(self._problem.prices(rows, self.unit), None, source, f[:, rows], g + self._log_b)
+            entries = Entries(self._problem.prices(rows, self.unit, self._room), None, source, f[:, rows], log_columns)
             edge, log_weight, ceiling = (part[:, rows] for part in (update.edge, update.log_weight, update.ceiling))
             block = RowUpdate(edge, log_weight, update.relaxation, ceiling)
             sums = dispatch.row_pass(entries, block)
@@ -131,6 +132,15 @@ class GibbsKernel:
 def _room(problem: BorderedProblem) -> Tensor:
     assert problem.matrix is not None
     return torch.empty(problem.matrix.shape, dtype=problem.matrix.dtype, device=problem.matrix.device)
+
+
+def _room_of_block(problem: BorderedProblem) -> Tensor | None:
+    """Give memory for the largest block of lazy prices, to be used again at every block."""
+    if problem.matrix is not None:
+        return None
+    rows = max((block.stop - block.start for block in problem.row_blocks()), default=0)
+    count = problem.problem.geometry.batch_shape.numel() * rows * problem.problem.size[1]
+    return torch.empty(count, dtype=problem.problem.a.dtype, device=problem.a.device)
 
 
 def _distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Float[Tensor, " batch"]:

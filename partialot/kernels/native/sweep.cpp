@@ -34,7 +34,8 @@ public:
 };
 
 constexpr int64_t kTile = 4;         // rows that share one load of the vectors over columns
-constexpr int64_t kFewestRows = 64;  // of a chunk
+constexpr int64_t kFewestRows = 64;  // of a chunk, fewer where they are so long that the threads would lack work
+constexpr int64_t kLongRows = 1 << 20;  // numbers in a chunk that are work enough
 constexpr int64_t kMostChunks = 32;  // of a problem
 constexpr double kLog2e = 1.44269504088896340736;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -154,7 +155,8 @@ template <typename T> struct Matrices {
 
   int64_t rows_of_chunk() const {
     const int64_t even = (n + kMostChunks - 1) / kMostChunks;
-    return std::max(kFewestRows, (even + kTile - 1) / kTile * kTile);
+    const int64_t fewest = std::min(kFewestRows, std::max(4 * kTile, kLongRows / std::max<int64_t>(1, m)));
+    return (std::max(fewest, even) + kTile - 1) / kTile * kTile;
   }
   int64_t chunks() const { return std::max<int64_t>(1, (n + rows_of_chunk() - 1) / rows_of_chunk()); }
   double grid(int64_t problem) const { return grid_of<T>(rows + problem * n, n, columns + problem * m, m); }

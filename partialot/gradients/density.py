@@ -1,0 +1,63 @@
+"""Rows of a plan relative to its weights, evaluated from potentials, and their derivatives."""
+
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from partialot.kernels import dispatch
+from partialot.kernels.primitives import Entries, Prices, Source
+from partialot.problem import Problem
+
+
+def density(
+    problem: Problem, f: Float[Tensor, "*batch n"], g: Float[Tensor, "*batch m"], rows: slice
+) -> Float[Tensor, "flat rows m"]:
+    """Give exp((f_i + g_j − cost_ij) / reg) of some sources, in the working type, the batch flattened.
+
+    Args:
+        problem: With a `reg`.
+        f: Potentials in units of the cost, float64, with whatever graph they have.
+        g: Likewise.
+        rows: Which sources.
+    """
+    assert problem.reg is not None
+    count = problem.batch_shape.numel()
+    potentials = f.reshape(count, -1)[:, rows], g.reshape(count, -1)
+    reg, shift = problem.reg.double().reshape(count), problem.lowest.reshape(count)
+    inputs = (*potentials, reg, shift, problem.flat_cost(rows))
+    return cast(Tensor, _Density.apply(*inputs))  # pyright: ignore[reportUnknownMemberType]
+
+
+class _Density(torch.autograd.Function):
+    """exp((f_i + g_j − cost_ij) / reg); the shift is taken off both sides, which saves digits."""
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, g: Tensor, reg: Tensor, shift: Tensor, cost: Tensor) -> Tensor:
+        prices = Prices(cost, 1 / reg, shift)
+        source = torch.full((cost.shape[0],), int(Source.COST), dtype=torch.int8, device=cost.device)
+        block = torch.empty(cost.shape, dtype=cost.dtype, device=cost.device)
+        scale = reg.unsqueeze(-1)
+        dispatch.write_out(Entries(prices, block, source, (f - shift.unsqueeze(-1)) / scale, g / scale))
+        ctx.save_for_backward(f, g, reg, cost, block)
+        return block
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - `once_differentiable` has no types
+        ctx: Any, upstream: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        f, g, reg, cost, block = ctx.saved_tensors
+        flowing = upstream * block
+        scale = reg.unsqueeze(-1)
+        rows, columns = flowing.sum(-1).double() / scale, flowing.sum(-2).double() / scale
+        of_reg = of_cost = None
+        if ctx.needs_input_grad[2]:
+            # Forbidden pairs carry nothing.
+            paid = torch.einsum("bij,bij->b", flowing, cost.masked_fill(cost == torch.inf, 0.0)).double() / reg
+            of_reg = (paid - (f * rows).sum(-1) - (g * columns).sum(-1)) / reg
+        if ctx.needs_input_grad[4]:
+            of_cost = flowing.div_(-reg.to(flowing.dtype)[:, None, None])
+        return rows, columns, of_reg, None, of_cost
