@@ -11,7 +11,9 @@ import argparse
 import json
 import math
 import multiprocessing
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -197,7 +199,7 @@ def main() -> None:
     for title, rows in results.items():
         show(title, rows)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    record = {"command": "python benchmarks/bench_exact.py", "machine": before, "mass": MASS, "results": results}
+    record = {"command": shlex.join(["python", *sys.argv]), "machine": before, "mass": MASS, "results": results}
     given.out.write_text(json.dumps(record, indent=2) + "\n")
 
 

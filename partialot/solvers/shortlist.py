@@ -29,6 +29,9 @@ elsewhere below 8 %."""
 _SAMPLE = 4
 """One node in so many goes into the sample."""
 
+_DROPPED = 1e-12
+"""Part of the mass that may be missing, which POT leaves out of sparse plans; 2e-13 was seen at 3000 nodes."""
+
 _ROUNDS = 10
 """Few need more than five: then something stalls."""
 
@@ -164,4 +167,4 @@ def _carries(network: Network, flow: Flow, mass: float) -> bool:
     sent = np.bincount(flow.rows, flow.amounts, len(network.a))
     taken = np.bincount(flow.columns, flow.amounts, len(network.b))
     excess = (sent - network.a).clip(min=0).sum() + (taken - network.b).clip(min=0).sum()
-    return bool(abs(flow.amounts.sum() - mass) + excess <= 1e-13 * mass)
+    return bool(abs(flow.amounts.sum() - mass) + excess <= _DROPPED * mass)
