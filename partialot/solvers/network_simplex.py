@@ -63,9 +63,8 @@ class Flow(NamedTuple):
 def transport(network: Network, start: tuple[Array, Array] | None, max_iter: int, index: int) -> Flow:
     """Solve over all pairs.
 
-    One dummy node of large degree stalls the simplex, so its weight is dealt out to copies: at n = 1000 and 3000 with
-    half the mass, 50 and 95 copies took 1.4 and 2 times as long as the balanced problem, one 5.3 and more
-    (`benchmarks/bench_exact.py`).
+    One dummy node of large degree stalls the simplex, so its weight is dealt out to copies. With half the mass at
+    n = 1000, 50 copies take a third of the time that one takes; at 3000, 95 take an eighth (`benchmarks/bench_exact.py`).
 
     Args:
         network: What to solve.
