@@ -7,6 +7,7 @@ last.
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -32,19 +33,29 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
     found = tuple(torch.empty_like(entries.rows) for _ in range(3))
     columns = torch.zeros_like(entries.columns)
     info = torch.finfo(cost.dtype)
-    limit = math.log(info.max * info.eps) / 2
+    limit, place = math.log(info.max * info.eps) / 2, _Place.of(entries)
     for rows in _row_blocks(cost):
-        exponents = _exponents(entries, rows)
-        log_sum = _log_sum_exp(exponents)
-        log_total = torch.logaddexp(log_sum, update.edge[:, rows])
+        exponents = _exponents(entries, rows, place)
+        terms = exponents.exp()
+        log_sum = terms.sum(-1).double().log()
+        edge = update.edge[:, rows]
+        wild = ~(torch.logaddexp(log_sum, edge).abs() < limit)
+        out_of_range = bool(wild.any())
+        if out_of_range:
+            log_sum = torch.where(wild, _log_sum_exp(exponents.double()), log_sum)
+        log_total = torch.logaddexp(log_sum, edge)
         seen = log_total.isfinite()
         down = torch.where(seen, log_total, 0.0)
-        omega = torch.where(down.abs() < limit, safe_relaxation(down, update.relaxation.unsqueeze(-1)), 1.0)
+        omega = torch.where(wild, 1.0, safe_relaxation(down, update.relaxation.unsqueeze(-1)))
         moved = torch.minimum(-omega * down, update.ceiling[:, rows] - entries.rows[:, rows]) * seen
         for store, value in zip(found, (log_total, (log_sum - down).exp() * seen, moved), strict=True):
             store[:, rows] = value
-        updated = (exponents + (update.log_weight[:, rows] + moved).unsqueeze(-1)).to(cost.dtype).exp_()
-        columns += updated.sum(-2)
+        scale = update.log_weight[:, rows] + moved
+        if out_of_range:
+            terms = (exponents + scale.to(cost.dtype).unsqueeze(-1)).exp_()
+            columns += terms.sum(-2)
+        else:
+            columns += torch.bmm(scale.exp().to(cost.dtype).unsqueeze(-2), terms).squeeze(-2)
     log_totals, fractions, moves = found
     return RowSums(log_totals, fractions, moves, columns)
 
@@ -75,10 +86,10 @@ def write_out(entries: Entries) -> None:
         entries: Problems without a source keep what is stored.
     """
     assert entries.stored is not None
-    wanted = (entries.source != Source.NOTHING)[:, None, None]
+    wanted, place = (entries.source != Source.NOTHING)[:, None, None], _Place.of(entries)
     for rows in _row_blocks(entries.prices.cost):
         block = entries.stored[:, rows]
-        block.copy_(torch.where(wanted, _exponents(entries, rows).exp().to(block.dtype), block))
+        block.copy_(torch.where(wanted, _exponents(entries, rows, place).exp_(), block))
 
 
 def sandwich(
@@ -108,26 +119,50 @@ def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Ten
         rows: Any size, -inf for a row that takes no part.
     """
     total = rows.new_full((prices.cost.shape[0], prices.cost.shape[2]), -torch.inf)
+    unit, shift = prices.unit[:, None, None], prices.shift[:, None, None]
     for block in _row_blocks(prices.cost):
-        exponents = rows[:, block].unsqueeze(-1) - scaled(prices, block)
+        exponents = rows[:, block].unsqueeze(-1) - (prices.cost[:, block].double() - shift) * unit
         total = torch.logaddexp(total, _log_sum_exp(exponents.mT))
     return total
 
 
-def scaled(prices: Prices, rows: slice) -> Float[Tensor, "batch rows m"]:
-    """Give some rows of the costs as exponents, in float64."""
-    unit, shift = prices.unit[:, None, None], prices.shift[:, None, None]
-    return (prices.cost[:, rows].double() - shift) * unit
+class _Place(NamedTuple):
+    """Potentials as two numbers of the working type each, the first on a grid on which sums of two are exact.
+
+    The difference of such a sum and a like cost is then exact too, however large both are, and errors of marginals do
+    not grow with the cost over `reg`.
+    """
+
+    rows: tuple[Tensor, Tensor]
+    columns: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, entries: Entries) -> "_Place":
+        dtype = entries.prices.cost.dtype
+        sides = (entries.rows, entries.columns)
+        sizes = [torch.where(x.isfinite(), x.abs(), 0.0) for x in sides]
+        largest = torch.cat(sizes, dim=-1).amax(-1, keepdim=True).clamp(min=1.0)
+        grid = torch.exp2(largest.log2().ceil() + 1) * torch.finfo(dtype).eps
+
+        def split(x: Tensor) -> tuple[Tensor, Tensor]:
+            high = torch.where(x.isfinite(), (x / grid).round() * grid, x)
+            return high.to(dtype), torch.where(x.isfinite(), x - high, 0.0).to(dtype)
+
+        return cls(split(entries.rows), split(entries.columns))
 
 
-def _exponents(entries: Entries, rows: slice) -> Tensor:
-    """Give the logarithms of some rows of the kernels, in float64."""
-    place = entries.rows[:, rows].unsqueeze(-1) + entries.columns.unsqueeze(-2)
-    exponents = place - scaled(entries.prices, rows)
+def _exponents(entries: Entries, rows: slice, place: _Place) -> Tensor:
+    """Give the logarithms of some rows of the kernels, in the type of the costs."""
+    prices = entries.prices
+    unit, shift = (x.to(prices.cost.dtype)[:, None, None] for x in (prices.unit, prices.shift))
+    high, low = (x[:, rows].unsqueeze(-1) for x in place.rows)
+    exponents = (shift - prices.cost[:, rows]).mul_(unit).add_(high + place.columns[0].unsqueeze(-2))
+    exponents += low + place.columns[1].unsqueeze(-2)
     if entries.stored is None:
         return exponents
     stored = (entries.source == Source.STORED)[:, None, None]
-    return torch.where(stored, place + entries.stored[:, rows].double().log(), exponents)
+    near = entries.rows[:, rows].unsqueeze(-1) + entries.columns.unsqueeze(-2)
+    return torch.where(stored, near.to(exponents.dtype) + entries.stored[:, rows].log(), exponents)
 
 
 def _log_sum_exp(exponents: Tensor) -> Tensor:
