@@ -64,7 +64,8 @@ def transport(network: Network, start: tuple[Array, Array] | None, max_iter: int
     """Solve over all pairs.
 
     One dummy node of large degree stalls the simplex, so its weight is dealt out to copies. With half the mass at
-    n = 1000, 50 copies take a third of the time that one takes; at 3000, 95 take an eighth (`benchmarks/bench_exact.py`).
+    n = 1000, 51 copies take less than half the time that one takes; at 3000, 95 take about an eighth
+    (`benchmarks/bench_exact.py`).
 
     Args:
         network: What to solve.
