@@ -20,16 +20,16 @@ Lift = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def lift_cosine(
-    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]
-) -> tuple[Float[Tensor, "*batch n k"], Float[Tensor, "*batch m k"]]:
+    x: Float[Tensor, "*#batch n d"], y: Float[Tensor, "*#batch m d"]
+) -> tuple[Float[Tensor, "*#batch n k"], Float[Tensor, "*#batch m k"]]:
     """Give vectors whose inner products are 1 − cos(x_i, y_j)."""
     x, y = torch.nn.functional.normalize(x, dim=-1), torch.nn.functional.normalize(y, dim=-1)
     return torch.cat((-x, _ones(x)), dim=-1), torch.cat((y, _ones(y)), dim=-1)
 
 
 def lift_sqeuclidean(
-    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]
-) -> tuple[Float[Tensor, "*stretched n k"], Float[Tensor, "*batch m k"]]:
+    x: Float[Tensor, "*#batch n d"], y: Float[Tensor, "*#batch m d"]
+) -> tuple[Float[Tensor, "*#batch n k"], Float[Tensor, "*#batch m k"]]:
     """Give vectors whose inner products are |x_i − y_j|²; the centre is that of y, whichever sources are asked for."""
     centre = y.mean(-2, keepdim=True).detach()
     x, y = x - centre, y - centre
@@ -38,8 +38,8 @@ def lift_sqeuclidean(
 
 
 def lift_dot(
-    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]
-) -> tuple[Float[Tensor, "*batch n d"], Float[Tensor, "*batch m d"]]:
+    x: Float[Tensor, "*#batch n d"], y: Float[Tensor, "*#batch m d"]
+) -> tuple[Float[Tensor, "*#batch n d"], Float[Tensor, "*#batch m d"]]:
     """Give vectors whose inner products are −⟨x_i, y_j⟩."""
     return -x, y
 
@@ -55,22 +55,22 @@ LEAST: Mapping[str, float] = MappingProxyType({"sqeuclidean": 0.0})
 """What prices cannot be below but for rounding."""
 
 
-def cosine(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
+def cosine(x: Float[Tensor, "*#batch n d"], y: Float[Tensor, "*#batch m d"]) -> Float[Tensor, "*#batch n m"]:
     """1 − cos(x_i, y_j), in [0, 2]; a zero vector is at right angles to everything."""
     return _inner_products("cosine", x, y)
 
 
-def sqeuclidean(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
+def sqeuclidean(x: Float[Tensor, "*#batch n d"], y: Float[Tensor, "*#batch m d"]) -> Float[Tensor, "*#batch n m"]:
     """|x_i − y_j|², at least 0."""
     return _inner_products("sqeuclidean", x, y)
 
 
-def euclidean(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
+def euclidean(x: Float[Tensor, "*#batch n d"], y: Float[Tensor, "*#batch m d"]) -> Float[Tensor, "*#batch n m"]:
     """|x_i − y_j|; its derivative where two points coincide is 0, a subgradient."""
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def dot(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
+def dot(x: Float[Tensor, "*#batch n d"], y: Float[Tensor, "*#batch m d"]) -> Float[Tensor, "*#batch n m"]:
     """−⟨x_i, y_j⟩: the more alike, the cheaper; negative prices are as good as any."""
     return _inner_products("dot", x, y)
 

@@ -146,7 +146,7 @@ class PointCloud(Geometry):
         """Give the matrix where it is to be stored; else the clouds, with what blocks share computed once."""
         if not self.is_lazy:
             return DenseCost(self.matrix())
-        if torch.is_grad_enabled():
+        if callable(self.cost) and torch.is_grad_enabled():
             self._check_closure()
         ready = PointCloud(self.x, self.y, self.cost, storage="blocks")
         if isinstance(self.cost, str) and self.cost in LIFTS:

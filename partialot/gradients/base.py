@@ -12,12 +12,20 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from partialot.augmentation import BorderedProblem, Duals, RealPotentials, restrict_potentials
 from partialot.errors import NotDifferentiableError
 from partialot.problem import Problem
 from partialot.solvers import Solver, SolverResult
+
+_VALUE_ONLY = (
+    "Only `value` has derivatives, and first ones only, when `gradient=Envelope()` or `reg=None`. Found one "
+    "asked of the plan, of the potentials or of what depends on them. Pass `reg` and `gradient=Implicit()`."
+)
+_FIRST_ONLY = (
+    "`value` has only first derivatives where no matrix of prices is stored. Found a second one asked for. "
+    "Pass `PointCloud(…, storage='matrix')`."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,15 +165,16 @@ class _LazyValue(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - `once_differentiable` has no types
-        ctx: Any, upstream: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (upstream,) = gradients
         potentials, found = RealPotentials(*ctx.saved_tensors[:3]), None
+        weights = upstream.detach()[:, None, None]
         for rows in ctx.bordered.row_blocks() if any(ctx.needs_input_grad[3:]) else ():
             block = lazy_plan(ctx.bordered, potentials, rows)
-            found = pull_back(ctx.bordered, rows, block.mul_(upstream.to(block.dtype)[:, None, None]), found)
-        return upstream, None, None, *(found or (None,) * (len(ctx.needs_input_grad) - 3))
+            found = pull_back(ctx.bordered, rows, block.mul_(weights.to(block.dtype)), found)
+        if found is not None and torch.is_grad_enabled():
+            found = tuple(refuse(part, ctx.bordered.problem, _FIRST_ONLY) for part in found)
+        return found or (None,) * (len(ctx.needs_input_grad) - 3)
 
 
 def attach_derivatives(
@@ -213,8 +222,9 @@ class _Refusal(torch.autograd.Function):
     """Passes a tensor on whose derivative does not exist in the chosen mode, and says so to whoever asks for it."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, reason: str, tensor: Tensor, *inputs: Tensor) -> Tensor:
         """Copy; the inputs make the result require a gradient when they do."""
+        ctx.reason = reason
         ctx.set_materialize_grads(False)
         return tensor.clone()
 
@@ -223,14 +233,11 @@ class _Refusal(torch.autograd.Function):
         """Say what is differentiable instead; autograd also visits nodes of which it needs nothing."""
         if gradients[0] is None:
             return (None,) * len(ctx.needs_input_grad)
-        raise NotDifferentiableError(
-            "Only `value` has derivatives, and first ones only, when `gradient=Envelope()` or `reg=None`. Found one "
-            "asked of the plan, of the potentials or of what depends on them. Pass `reg` and `gradient=Implicit()`."
-        )
+        raise NotDifferentiableError(ctx.reason)
 
 
-def refuse(tensor: Tensor, problem: Problem) -> Tensor:
+def refuse(tensor: Tensor, problem: Problem, reason: str = _VALUE_ONLY) -> Tensor:
     """Give back `tensor` so that differentiating it with respect to the problem's inputs raises."""
     inputs = [*problem.geometry.tensors, problem.a, problem.b]
     inputs += [x for x in (problem.mass, problem.reg) if x is not None]
-    return cast(Tensor, _Refusal.apply(tensor, *inputs))  # pyright: ignore[reportUnknownMemberType]
+    return cast(Tensor, _Refusal.apply(reason, tensor, *inputs))  # pyright: ignore[reportUnknownMemberType]

@@ -61,15 +61,16 @@ class GibbsKernel:
         """Pass over the costs block by block; the one block of a matrix is the matrix."""
         source = torch.where(running, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
         columns, log_columns = torch.zeros_like(g), g + self._log_b
-        found: list[RowSums] = []
+        found: list[tuple[Tensor, ...]] = []
         for rows in self._problem.row_blocks():
             entries = Entries(self._problem.prices(rows, self.unit, self._room), None, source, f[:, rows], log_columns)
             edge, log_weight, ceiling = (part[:, rows] for part in (update.edge, update.log_weight, update.ceiling))
             block = RowUpdate(edge, log_weight, update.relaxation, ceiling)
             sums = dispatch.row_pass(entries, block)
-            found.append(sums)
+            # Not the sums over columns, of which there are as many for each block as for all.
+            found.append(sums[:3])
             columns += sums.columns
-        log_total, fraction, moved, _ = (torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))
+        log_total, fraction, moved = (torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))
         return RowSums(log_total, fraction, moved, columns)
 
     def column_log_sums(self, rows: Float[Tensor, "batch n"], chosen: Bool[Tensor, " batch"]) -> Tensor:
