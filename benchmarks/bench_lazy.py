@@ -36,6 +36,7 @@ class Clouds:
     reg: float
     sweeps: int
     storage: str
+    backward: bool
 
     def sides(self) -> tuple[Tensor, Tensor]:
         """The points (points, dimension), float32, the same every time; those of the sources want derivatives."""
@@ -71,7 +72,7 @@ def exponentials(count: int) -> float:
     return sorted(times)[len(times) // 2] * count / block.numel()
 
 
-def measure(clouds: Clouds) -> dict[str, float | str]:
+def measure(clouds: Clouds) -> dict[str, float | str | None]:
     """Time the parts of one size, in a fresh process."""
     warnings.simplefilter("ignore", partialot.ConvergenceWarning)
     sides = clouds.sides()
@@ -87,7 +88,7 @@ def measure(clouds: Clouds) -> dict[str, float | str]:
     forward = peak() - before
     with torch.no_grad():
         product = seconds(partial(solution.apply, sides[1]))
-    backward = seconds(solution.value.backward)
+    backward = seconds(solution.value.backward) if clouds.backward else None
     exp = exponentials(clouds.points**2)
     return {
         "storage": "blocks" if solution.known.plan is None else "matrix",
@@ -97,7 +98,7 @@ def measure(clouds: Clouds) -> dict[str, float | str]:
         "apply_s": product,
         "value_backward_s": backward,
         "forward_mib": forward,
-        "forward_and_backward_mib": peak() - before,
+        "peak_mib": peak() - before,
     }
 
 
@@ -110,11 +111,12 @@ def main() -> None:
     parser.add_argument("--reg", type=float, default=0.05)
     parser.add_argument("--sweeps", type=int, default=5)
     parser.add_argument("--storage", choices=["auto", "matrix", "blocks"], default="blocks")
+    parser.add_argument("--backward", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "lazy.json")
     given = parser.parse_args()
     results = []
     for points in given.points:
-        clouds = Clouds(points, given.dimension, given.mass, given.reg, given.sweeps, given.storage)
+        clouds = Clouds(points, given.dimension, given.mass, given.reg, given.sweeps, given.storage, given.backward)
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             figures = pool.submit(measure, clouds).result()
         results.append({"machine": machine(), "clouds": asdict(clouds), "figures": figures})

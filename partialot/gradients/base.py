@@ -174,7 +174,7 @@ class _LazyValue(torch.autograd.Function):
             found = pull_back(ctx.bordered, rows, block.mul_(weights.to(block.dtype)), found)
         if found is not None and torch.is_grad_enabled():
             found = tuple(refuse(part, ctx.bordered.problem, _FIRST_ONLY) for part in found)
-        return found or (None,) * (len(ctx.needs_input_grad) - 3)
+        return upstream, None, None, *(found or (None,) * (len(ctx.needs_input_grad) - 3))
 
 
 def attach_derivatives(

@@ -51,8 +51,8 @@ def weights(count: int, *, empty: int | None = None) -> Tensor:
 def solve(storage: Any, cost: str = "sqeuclidean", **arguments: Any) -> partialot.Solution:
     """Solve between the features, to the last digits."""
     options = {"mass": 0.6, "reg": 0.4, "solver": SINKHORN} | arguments
-    given = options.pop("features", None) or features()
-    return partialot.solve(partialot.PointCloud(*given, ALL_COSTS[cost], storage=storage), **options)
+    x, y = options.pop("features", None) or features()
+    return partialot.solve(partialot.PointCloud(x, y, ALL_COSTS[cost], storage=storage), **options)
 
 
 OUTPUTS: dict[str, Callable[[partialot.Solution], Tensor]] = {

@@ -141,7 +141,7 @@ def test_features_of_two_types_or_devices_are_refused() -> None:
 
 def test_features_of_other_numbers_are_refused() -> None:
     with pytest.raises(TypeError, match=r"`x` must be real and floating-point .*\. Found .*int64\. Convert"):
-        partialot.PointCloud(np.zeros((7, 3), dtype=np.int64), torch.rand(5, 3))
+        partialot.PointCloud(np.zeros((7, 3), dtype=np.int64), torch.rand(5, 3))  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match=r"`y` must be a torch\.Tensor or a NumPy array\. Found list\. Convert"):
         partialot.PointCloud(torch.rand(7, 3), [[0.0, 1.0, 2.0]])  # pyright: ignore[reportArgumentType]
 
