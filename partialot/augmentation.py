@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from partialot.arrays import FloatArray
@@ -20,6 +20,9 @@ from partialot.errors import checks_its_inputs
 from partialot.kernels import dispatch, reference
 from partialot.kernels.primitives import Entries, Prices, Source
 from partialot.problem import Problem
+
+_AT_CEILING = 1e-10
+"""How far below its ceiling, in units of the regularisation, a capped potential counts as at it: some roundings."""
 
 
 class AugmentedProblem(NamedTuple):
@@ -171,10 +174,30 @@ class BorderedProblem:
         return f / scale, g / scale
 
     def surplus(self, potentials: "RealPotentials", moved: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Give how far the whole plan's mass, border included, is above the total, over the total; 0 for a coupling."""
+        """Give how far the whole plan's mass, border included, is above the total, over the total; 0 for a coupling.
+
+        It is what the entropic dual subtracts; where the entropy is of the plan alone, that is what moves.
+        """
+        if self.problem.formulation == "capped":
+            return moved / self.total
         kept = (self.a[:, :-1] * self.b[:, -1:] * reference.bounded_exp(potentials.f)).sum(-1)
         lacking = (self.a[:, -1:] * self.b[:, :-1] * reference.bounded_exp(potentials.g)).sum(-1)
         return moved / self.total + kept + lacking - (self.a.sum(-1) > 0).to(kept.dtype)
+
+    def binding(
+        self, potentials: "RealPotentials"
+    ) -> tuple[tuple[Bool[Tensor, "batch n"], Bool[Tensor, "batch m"]], tuple[Tensor, Tensor]]:
+        """Tell which sources and which targets obey an equation, and which sides leave anything behind.
+
+        Next to dummies all do. Capped nodes do where their potential is below its ceiling; the others have room left.
+        """
+        sides = (potentials.f, self.a.detach()), (potentials.g, self.b.detach())
+        if self.problem.formulation == "capped":
+            # An empty node has no ceiling: its potential is implied by the others.
+            bound = tuple(part < -side[:, :-1].log() - _AT_CEILING for part, side in sides)
+            return (bound[0], bound[1]), ((~bound[0]).any(-1, keepdim=True), (~bound[1]).any(-1, keepdim=True))
+        bound = tuple(torch.ones_like(part, dtype=torch.bool) for part, _ in sides)
+        return (bound[0], bound[1]), (sides[1][1][:, -1:] > 0, sides[0][1][:, -1:] > 0)
 
     def spent(self, amounts: Float[Tensor, "batch rows m"], rows: slice) -> Float[Tensor, " batch"]:
         """Give Σ amounts · (cost − shift) / scale over some rows, without a graph; forbidden pairs have no amount."""
@@ -228,6 +251,8 @@ def restrict_potentials(bordered: BorderedProblem, potentials: RealPotentials) -
     """
     problem = bordered.problem
     scale, shift = bordered.scale.unsqueeze(-1), bordered.shift.unsqueeze(-1)
+    if problem.formulation == "capped":
+        potentials = _relative_to_nothing(bordered, potentials)
     of_a, of_b, price = potentials.f * scale, potentials.g * scale, shift + potentials.mass * scale
     if problem.mass is not None:
         return Duals(of_a, of_b, of_b + price, price.squeeze(-1), price.squeeze(-1))
@@ -236,6 +261,19 @@ def restrict_potentials(bordered: BorderedProblem, potentials: RealPotentials) -
     unit = mean_a + mean_b + price
     of_a, of_b = of_a - mean_a + unit / 2, of_b - mean_b + unit / 2
     return Duals(of_a, of_b, of_b, torch.zeros_like(unit.squeeze(-1)), unit.squeeze(-1))
+
+
+def _relative_to_nothing(bordered: BorderedProblem, potentials: RealPotentials) -> RealPotentials:
+    """Give capped potentials without the weights: total · exp(f_i + g_j + mass − cost_ij) is the plan.
+
+    A node of weight 0 has the limit −∞, and a large finite one is given.
+    """
+    least = torch.finfo(torch.float64).tiny
+    f, g = (
+        part + side[:, :-1].clamp(min=least).log()
+        for part, side in ((potentials.f, bordered.a), (potentials.g, bordered.b))
+    )
+    return RealPotentials(f.clamp(max=0.0), g.clamp(max=0.0), potentials.mass + bordered.total.log().unsqueeze(-1))
 
 
 def add_dummy_nodes(problem: Problem) -> BorderedProblem:

@@ -3,7 +3,7 @@
 import math
 import numbers
 from collections.abc import Mapping
-from typing import cast
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -12,6 +12,11 @@ from torch import Tensor
 from partialot.arrays import HALF, as_tensor
 from partialot.errors import checks_its_inputs as checks_its_inputs
 from partialot.geometry import Geometry
+
+Formulation = Literal["dummy", "capped"]
+"""What the entropy of a partial problem is taken of: all pairs, dummies' included, or what moves only."""
+
+FORMULATIONS: tuple[str, ...] = get_args(Formulation)
 
 
 def working_type(dtype: torch.dtype) -> torch.dtype:
@@ -40,6 +45,21 @@ def scalar(name: str, value: object, geometry: Geometry) -> Tensor | None:
             f"`{name}` must be a number that {held.dtype} can hold. Found {value}, which becomes 0. Work in float64."
         )
     return held
+
+
+def check_formulation(formulation: object, *, has_mass: bool, has_reg: bool) -> None:
+    """Require a formulation that exists, and what it formulates."""
+    if formulation not in FORMULATIONS:
+        raise ValueError(
+            f"`formulation` must be one of {', '.join(map(repr, FORMULATIONS))}. Found {formulation!r}. "
+            "Leave it out for the problem with dummy nodes."
+        )
+    if formulation == "capped" and not (has_mass and has_reg):
+        raise ValueError(
+            "`formulation='capped'` must have a `mass` and a `reg`. Found none of one of them. Pass both, or leave "
+            "`formulation` out: without `reg` all formulations are one linear programme, without `mass` nothing is "
+            "capped."
+        )
 
 
 def check_alike(name: str, value: object, geometry: Geometry) -> Tensor:

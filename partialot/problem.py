@@ -11,8 +11,10 @@ from partialot.arrays import FloatArray
 from partialot.errors import InfeasibleProblemError
 from partialot.geometry import DenseCost, Geometry
 from partialot.inputs import (
+    Formulation,
     broadcast_batches,
     check_alike,
+    check_formulation,
     check_last_dimension,
     checks_its_inputs,
     scalar,
@@ -36,6 +38,7 @@ class Problem:
         b: Mass at each target node.
         mass: Total to move; None = balanced, all of it.
         reg: Entropic regularisation in units of the cost; None = the exact linear programme.
+        formulation: What `reg` regularises: "dummy", the problem with dummy nodes, or "capped", what moves only.
         dtype: The type the user works in, which the answer is returned in.
         lowest: The smallest price, 0 where every pair is forbidden; float64, like `highest`.
         highest: The largest price of an allowed pair.
@@ -47,6 +50,7 @@ class Problem:
     b: Float[Tensor, "*batch m"]
     mass: Float[Tensor, "*batch"] | None
     reg: Float[Tensor, "*batch"] | None
+    formulation: Formulation
     dtype: torch.dtype
     lowest: Float[Tensor, "*batch"]
     highest: Float[Tensor, "*batch"]
@@ -62,6 +66,7 @@ class Problem:
         *,
         mass: float | Tensor | FloatArray | None = None,
         reg: float | Tensor | FloatArray | None = None,
+        formulation: Formulation = "dummy",
     ) -> "Problem":
         """Check what a user passes to `solve` and broadcast it over the batch.
 
@@ -71,6 +76,7 @@ class Problem:
             b: (*batch, m); likewise.
             mass: Scalar or (*batch,).
             reg: Scalar or (*batch,).
+            formulation: What `reg` regularises, see `solve`.
 
         Returns:
             The problem, all fields of one batch shape.
@@ -81,6 +87,7 @@ class Problem:
             InfeasibleProblemError: More mass is asked for than there is, or totals differ, or allowed pairs cannot
                 carry it.
         """
+        check_formulation(formulation, has_mass=mass is not None, has_reg=reg is not None)
         geometry = cost if isinstance(cost, Geometry) else DenseCost(cost)
         n, m = geometry.size
         a = None if a is None else check_last_dimension("a", check_alike("a", a, geometry), n)
@@ -100,6 +107,7 @@ class Problem:
             b=b.to(working).expand(*batch, m),
             mass=None if scalars["mass"] is None else scalars["mass"].to(working).expand(batch),
             reg=None if scalars["reg"] is None else scalars["reg"].to(working).expand(batch),
+            formulation=formulation,
             dtype=dtype,
             lowest=lowest.expand(batch),
             highest=highest.expand(batch),

@@ -38,7 +38,8 @@ class Solution:
     Attributes:
         problem: What was solved, with the inputs broadcast to the full batch shape.
         value: The objective: ⟨cost, plan⟩, plus reg · KL(P̃ ‖ Ã⊗B̃/T) over the dummy-node problem when `reg` is given.
-            Differentiable with respect to every input. Before convergence, the dual objective reached.
+            Capped: plus reg · Σ plan · (log plan − 1). Differentiable with respect to every input. Before convergence,
+            the dual objective reached.
         mass_price: ∂value/∂mass, what one more unit would cost. At mass 0 under `reg` the true slope is −∞ and a large
             finite one is given. In balanced problems, where mass cannot grow alone, the value per unit of mass.
         n_iter: Sweeps spent on each problem; 0 for `ExactLP`.
@@ -67,6 +68,7 @@ class Solution:
     def potentials(self) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch m"]]:
         """(f, g) in units of the cost: plan_ij = a_i b_j / T · exp((f_i + g_j − cost_ij)/reg).
 
+        Capped: plan_ij = exp((f_i + g_j − cost_ij)/reg), but for nodes of weight 0, whose potentials stand for −∞.
         In partial problems f = ∂value/∂a and g = ∂value/∂b + mass_price; in balanced ones f and g are the derivatives,
         centred so that each side sums to half the value (a constant may be moved from one to the other).
         """
@@ -199,13 +201,24 @@ class Solution:
 
     def _density(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
         """Give some rows of the plan over the weights, evaluated from the potentials."""
-        block = density(self.problem, *self.known.potentials, rows)
+        f, g = self.known.potentials
+        if self.problem.formulation == "capped":
+            f, g = self._relative_to_weights(f, g)
+        block = density(self.problem, f, g, rows)
         return block.reshape(*self.value.shape, *block.shape[-2:])
 
     def _weights(self) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch m"]]:
         """Give what multiplies the rows and the columns of the density: a / T and b."""
         left = self.problem.a.double() / self.known.total.unsqueeze(-1)
         return left.to(self.problem.b.dtype), self.problem.b
+
+    def _relative_to_weights(self, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Take what weights stand for out of capped potentials; a weight of 0 counts as the smallest number."""
+        assert self.problem.reg is not None
+        reg, total = self.problem.reg.double().unsqueeze(-1), self.known.total.unsqueeze(-1)
+        least = torch.finfo(torch.float64).tiny
+        log_a, log_b = ((x / total).clamp(min=least).log() for x in (self.problem.a.double(), self.problem.b.double()))
+        return f - reg * log_a, g - reg * (log_b + total.log())
 
     def certificate(self) -> Certificate:
         """Bracket the value of the exact linear programme by a feasible plan and a dual bound; no gradient.

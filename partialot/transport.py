@@ -11,7 +11,7 @@ from partialot.augmentation import BorderedProblem, add_dummy_nodes
 from partialot.errors import ConvergenceWarning
 from partialot.geometry import Geometry
 from partialot.gradients import Answer, Gradient, Implicit, Unrolled
-from partialot.inputs import checks_its_inputs
+from partialot.inputs import Formulation, checks_its_inputs
 from partialot.problem import Problem
 from partialot.solution import Known, Solution
 from partialot.solvers import ExactLP, Sinkhorn, Solver, SolverResult, Status
@@ -32,6 +32,7 @@ def solve(
     mass: float | Float[Tensor, "*#batch"] | FloatArray | None = None,
     reg: float | Float[Tensor, "*#batch"] | FloatArray | None = None,
     solver: Solver | None = None,
+    formulation: Formulation = "dummy",
     gradient: Gradient = Implicit(),  # noqa: B008 - frozen
     init: Solution | None = None,
 ) -> Solution:
@@ -40,7 +41,8 @@ def solve(
     Without `reg`: minimises :math:`\langle C, P\rangle` over :math:`P \ge 0` with :math:`P 1 \le a`,
     :math:`P^\top 1 \le b` and :math:`1^\top P 1 = M`; with `mass=None` both inequalities are equalities (balanced
     transport). With `reg`: adds reg · KL(P̃ ‖ Ã⊗B̃/T) over the problem with one dummy node on each side that takes up
-    what is not moved (see `augment`). Leading dimensions of all inputs broadcast and are independent problems.
+    what is not moved (see `augment`); or, capped, reg · Σ_ij P_ij (log P_ij − 1) of the plan alone. Leading
+    dimensions of all inputs broadcast and are independent problems.
 
     Args:
         cost: Price of moving one unit of mass from source i to target j; any sign, any unit; `inf` forbids the pair.
@@ -50,6 +52,9 @@ def solve(
             by some ulps. None moves everything and needs equal totals.
         reg: Entropic regularisation in units of the cost; None solves the linear programme exactly.
         solver: How to solve; None takes `Sinkhorn()` with `reg` and `ExactLP()` without.
+        formulation: What `reg` regularises: "dummy", the plan and what stays behind, whose optimum does not depend on
+            the unit of mass; or "capped", the plan alone, as POT's `entropic_partial_wasserstein`. Both have the
+            linear programme as limit; only partial problems with `reg` have a choice.
         gradient: How derivatives of plan and value reach the inputs.
         init: A solution of a problem of the same shape, from whose potentials to start: the same answer, in fewer
             sweeps where that problem was solved with a like `reg`.
@@ -71,12 +76,13 @@ def solve(
         0.6
 
     References:
+        Benamou, Carlier, Cuturi, Nenna and Peyré (2015), Iterative Bregman projections, section 5: capped.
         Caffarelli and McCann (2010), Free boundaries in optimal transport and Monge-Ampère obstacle problems.
         Chapel, Alaya and Gasso (2020), Partial optimal transport with applications on positive-unlabeled learning.
         Cuturi (2013), Sinkhorn distances: lightspeed computation of optimal transport.
     """
-    problem = Problem.from_inputs(cost, a, b, mass=mass, reg=reg)
-    _check_options(solver, gradient, init)
+    problem = Problem.from_inputs(cost, a, b, mass=mass, reg=reg, formulation=formulation)
+    _check_options(solver, gradient, init, formulation)
     solver = gradient.prepare(_choose(solver, problem))
     # Autocast would compute some products in half precision.
     with torch.autocast(problem.a.device.type, enabled=False):
@@ -100,13 +106,18 @@ def _choose(solver: Solver | None, problem: Problem) -> Solver:
     return solver
 
 
-def _check_options(solver: object, gradient: object, init: object) -> None:
+def _check_options(solver: object, gradient: object, init: object, formulation: Formulation) -> None:
     options = (("solver", solver, Solver | None), ("gradient", gradient, Gradient), ("init", init, Solution | None))
     for name, value, kind in options:
         if not isinstance(value, kind):
             raise TypeError(
                 f"`{name}` must be {_KINDS[name]}. Found {value!r}. Pass an instance, or leave `{name}` out."
             )
+    if formulation == "capped" and isinstance(gradient, Unrolled):
+        raise ValueError(
+            "`gradient=Unrolled()` must have the formulation with dummy nodes, whose sweeps have derivatives "
+            "everywhere. Found `formulation='capped'`. Pass `gradient=Implicit()`."
+        )
     if init is not None and isinstance(gradient, Unrolled):
         raise ValueError(
             "`gradient=Unrolled()` must start from scratch: derivatives do not flow through `init`. Found an `init`. "

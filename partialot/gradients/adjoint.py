@@ -15,6 +15,11 @@ Eliminating λ and writing μ = √β x, σ = y/√mass leaves a symmetric posit
 gradients; its products Dᵀ (α ∘ D x) read the matrix once. Where a side has no dummy, the mass equation repeats the
 others and is left out; where neither has one, √β is the null vector, the constant that may be added to f and taken
 from g, and is projected out.
+
+Capped problems have the same system without dummies, over the nodes whose constraint binds: R_i = 1 where the potential
+is below its ceiling. The others' potentials are the ceilings −log α_i, constants but for α_i, and their equations are
+left out: λ_i = 0, and the derivative for α_i is −u_i / α_i. Where a constraint binds with a price of 0, the plan has a
+kink; the derivative is then that on the side where it does not bind.
 """
 
 import warnings
@@ -49,13 +54,14 @@ class AdjointSystem:
             self._right = 1 / beta[:, :-1]
         elif plan is not None:
             self._matrix = bordered.density(potentials, slice(None))
-        dummies = (alpha[:, -1:] > 0, beta[:, -1:] > 0)
+        self._bound, rooms = bordered.binding(potentials)
         self.a, self.b = alpha[:, :-1], beta[:, :-1]
         mass = bordered.mass.detach().unsqueeze(-1)
-        self.carries = (dummies[0] & dummies[1] & (mass > 0)).to(mass.dtype)
-        self.free = (~dummies[0] & ~dummies[1]).to(mass.dtype)
+        self.carries = (rooms[0] & rooms[1] & (mass > 0)).to(mass.dtype)
+        self.free = (~rooms[0] & ~rooms[1]).to(mass.dtype)
         self.mass = mass.clamp(min=torch.finfo(mass.dtype).tiny)
-        self.rows, self.link = self.sandwich(self.b, -self.a, self.a)
+        self.bound_a, self.bound_b = self.a * self._bound[0], self.b * self._bound[1]
+        self.rows, self.link = self.sandwich(self.b, -self.bound_a, self.a)
         self.columns = self.sandwich(torch.zeros_like(self.b), self.a, self.a)[1]
 
     def _blocks(self) -> Iterator[tuple[slice, Float[Tensor, "batch rows m"]]]:
@@ -88,14 +94,14 @@ class AdjointSystem:
             tol: Relative residual.
             max_iter: Most products with the plan.
         """
-        root, part = self.b.sqrt(), self.b > 0
+        of_f, root, part = of_f * self._bound[0], self.bound_b.sqrt(), self.bound_b > 0
         unit = self.carries / self.mass.sqrt()
         # Targets of weight 0 obey their equation alone: μ = w.
-        alone = torch.where(part, 0.0, of_g)
+        alone = torch.where(self.b > 0, 0.0, of_g)
         right = torch.where(part, of_g / torch.where(part, root, 1.0), 0.0)
-        right = right + root * self.sandwich(alone, self.a, -of_f)[1]
+        right = right + root * self.sandwich(alone, self.bound_a, -of_f)[1]
         right_mass = of_mass - ((self.rows * of_f).sum(-1) + (self.link * alone).sum(-1)).unsqueeze(-1)
-        corner = 1 - unit.square() * (self.a * self.rows.square()).sum(-1, keepdim=True)
+        corner = 1 - unit.square() * (self.bound_a * self.rows.square()).sum(-1, keepdim=True)
         constant = torch.cat((root * self.free, torch.zeros_like(unit)), dim=-1)
         constant = constant / constant.square().sum(-1, keepdim=True).sqrt().clamp(min=torch.finfo(root.dtype).tiny)
         nothing = torch.zeros_like(self.a)
@@ -105,24 +111,40 @@ class AdjointSystem:
 
         def schur(x: Tensor) -> Tensor:
             nodes, level = x[:, :-1], x[:, -1:]
-            coupled = self.sandwich(root * nodes, self.a, nothing)[1] - self.link * unit * level
+            coupled = self.sandwich(root * nodes, self.bound_a, nothing)[1] - self.link * unit * level
             of_nodes = torch.where(part, nodes - root * coupled, nodes)
             of_level = unit * (root * self.link * nodes).sum(-1, keepdim=True) + corner * level
             return project(torch.cat((of_nodes, of_level), dim=-1))
 
-        diagonal = torch.cat((1 - self.b * self._weighted_squares(), corner), dim=-1).clamp(min=1e-3)
+        diagonal = torch.cat((1 - self.bound_b * self._weighted_squares(), corner), dim=-1).clamp(min=1e-3)
         right = project(torch.cat((right, unit * right_mass), dim=-1))
         solution = conjugate_gradient(schur, right, diagonal, tol=tol, max_iter=max_iter)
         _warn_of_residual(solution, tol)
         of_g, of_mass = alone + root * solution.x[:, :-1], unit * solution.x[:, -1:]
-        return of_f - self.a * (self.sandwich(of_g, nothing, nothing)[0] + self.rows * of_mass), of_g, of_mass
+        return of_f - self.bound_a * (self.sandwich(of_g, nothing, nothing)[0] + self.rows * of_mass), of_g, of_mass
 
-    def of_weights(self, of_f: Tensor, of_g: Tensor, of_mass: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the derivatives by the bordered weights."""
+    def of_weights(
+        self, upstream: tuple[Tensor, Tensor], of_f: Tensor, of_g: Tensor, of_mass: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Give the derivatives by the bordered weights.
+
+        Args:
+            upstream: u and w.
+            of_f: λ.
+            of_g: μ.
+            of_mass: σ.
+        """
         sent, received = self.sandwich(of_g, torch.zeros_like(self.a), of_f)
+        of_a, of_b = -(sent + self.rows * of_mass), -(received + self.columns * of_mass)
+        if self.bordered.problem.formulation == "capped":
+            sides = zip(self._bound, (of_a, of_b), upstream, (self.a, self.b), strict=True)
+            of_a, of_b = (
+                torch.nn.functional.pad(torch.where(bound, part, -given / torch.where(bound, 1.0, weights)), (0, 1))
+                for bound, part, given, weights in sides
+            )
+            return of_a, of_b
         f, g, _ = self.potentials
         of_dummies = [-(bounded_exp(here) * there).sum(-1, keepdim=True) for here, there in ((g, of_g), (f, of_f))]
-        of_a, of_b = -(sent + self.rows * of_mass), -(received + self.columns * of_mass)
         return torch.cat((of_a, of_dummies[0]), dim=-1), torch.cat((of_b, of_dummies[1]), dim=-1)
 
     def of_prices(
@@ -148,11 +170,11 @@ class AdjointSystem:
         return of_scale, of_tensors
 
     def _weighted_squares(self) -> Float[Tensor, "batch m"]:
-        """Give Σ_i α_i D_ij²."""
+        """Give Σ_i α_i D_ij² over the sources that obey an equation."""
         total = torch.zeros_like(self.b)
         for rows, block in self._blocks():
             # Weighed before they are squared: the density of two nodes of weight 0 may be as large as a number can be.
-            root = (self.a.sqrt() * self._left)[:, rows].to(block.dtype).unsqueeze(-1)
+            root = (self.bound_a.sqrt() * self._left)[:, rows].to(block.dtype).unsqueeze(-1)
             for part in row_parts(block):
                 total += (root[:, part] * block[:, part]).square_().sum(-2)
         return total * self._right.square()

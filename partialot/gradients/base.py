@@ -97,6 +97,8 @@ def answer_by_envelope(
         if problem.reg is not None and problem.reg.requires_grad:
             linear = _linear_value(bordered, potentials, plan)
             of_reg = (_euler_sum(problem, duals) - linear) / bordered.scale
+            if problem.formulation == "capped" and problem.mass is not None:
+                of_reg = of_reg - problem.mass.reshape(of_reg.shape)
     else:
         number = _linear_value(bordered, potentials, plan)
     value = attach_derivatives(bordered, number.detach(), plan, (duals.of_a, duals.of_b, duals.of_mass, of_reg))

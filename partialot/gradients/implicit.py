@@ -101,7 +101,7 @@ class _Optimum(torch.autograd.Function):
             system = AdjointSystem(bordered, potentials, plan)
             tol, max_iter = ctx.settings
             solved = system.solve(*given, tol=tol, max_iter=max_iter)
-            of_a, of_b = system.of_weights(*solved)
+            of_a, of_b = system.of_weights((given[0], given[1]), *solved)
             of_total = of_scale = of_prices = None
             if direct is not None:
                 of_a, of_b = of_a + direct.of_a, of_b + direct.of_b

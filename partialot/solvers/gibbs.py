@@ -55,7 +55,8 @@ class GibbsKernel:
         stored = self._is_stored.unsqueeze(-1)
         rows = torch.where(stored, f - self._base[0], f)
         columns = torch.where(stored, g - self._base[1], g + self._log_b)
-        return dispatch.row_pass(self._entries(rows, columns, running), update)
+        ceiling = torch.where(stored, update.ceiling - self._base[0], update.ceiling)
+        return dispatch.row_pass(self._entries(rows, columns, running), update._replace(ceiling=ceiling))
 
     def _pass_over_costs(self, f: Tensor, g: Tensor, update: RowUpdate, running: Tensor) -> RowSums:
         """Pass over the costs block by block; the one block of a matrix is the matrix."""

@@ -92,13 +92,9 @@ class Loop:
         """Record the problems whose present potentials are good enough, hopeless, or the last there will be."""
         if sweep == 0 and self.measures_start:
             self.column_error = self._first_column_error()
-        edge = self.f[:, -1] + _log_sum_exp(self.b.log[:, :-1] + self.g[:, :-1])
-        error = (self.a.value[:, :-1] * rows.fraction * _off(rows.log_total)).sum(-1)
-        error = error + self.edge_share * _off(edge) * (self.a.value[:, -1] > 0)
-        error = (error / self.mass + self.column_error).nan_to_num(nan=torch.inf)
-        self.edge, self.error = edge, torch.where(self.running, error, self.error)
+        error, moved = self._measure(rows)
+        self.error = torch.where(self.running, error, self.error)
         self.n_iter = torch.where(self.running, sweep, self.n_iter)
-        moved = (self.a.value[:, :-1] * rows.fraction * rows.log_total.exp()).sum(-1)
         self.moved = torch.where(self.running, moved, self.moved)
         self.stalled = torch.where(error < 0.9 * self.best, 0, self.stalled + 1)
         self.best = torch.minimum(error, self.best)
@@ -112,6 +108,14 @@ class Loop:
         self.running = self.running & ~fresh
         if self.relaxation is not None:
             self.relaxation.observe(error)
+
+    def _measure(self, rows: RowSums) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """Give the constraint violation and the mass that moves."""
+        self.edge = self.f[:, -1] + _log_sum_exp(self.b.log[:, :-1] + self.g[:, :-1])
+        error = (self.a.value[:, :-1] * rows.fraction * _off(rows.log_total)).sum(-1)
+        error = error + self.edge_share * _off(self.edge) * (self.a.value[:, -1] > 0)
+        error = (error / self.mass + self.column_error).nan_to_num(nan=torch.inf)
+        return error, (self.a.value[:, :-1] * rows.fraction * rows.log_total.exp()).sum(-1)
 
     def update(self, rows: RowSums) -> None:
         """Update the rows, the columns, then the mass, by the factor that `sum_rows` used."""

@@ -14,6 +14,7 @@ import torch
 
 from partialot.augmentation import BorderedProblem
 from partialot.solvers.base import Potentials, Solver, SolverResult
+from partialot.solvers.capped import CappedLoop
 from partialot.solvers.loop import Loop
 
 
@@ -63,7 +64,8 @@ class Sinkhorn(Solver):
     @torch.no_grad()
     def run(self, problem: BorderedProblem, init: Potentials | None) -> SolverResult:
         """Sweep until every problem is done; see `Solver.run`."""
-        loop = Loop(
+        kind = CappedLoop if problem.problem.formulation == "capped" else Loop
+        loop = kind(
             problem,
             init,
             self.tol,
