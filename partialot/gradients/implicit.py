@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from partialot.augmentation import BorderedProblem, RealPotentials
 from partialot.gradients.adjoint import AdjointSystem
@@ -78,22 +77,31 @@ class _Optimum(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         ctx.bordered, ctx.settings, ctx.prices = bordered, settings, len(inputs) - 5
-        # Saved, lazy features are watched: changed in place before the backward pass, they raise.
-        ctx.save_for_backward(plan, f, g, level, *(inputs[5:] if plan is None else ()))
+        # Saved, inputs are watched: changed in place before the backward pass, they raise.
+        ctx.save_for_backward(plan, f, g, level, *inputs)
         return f.clone(), g.clone(), level.clone(), None if plan is None else plan.view_as(plan)
 
     @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - `once_differentiable` has no types
-        ctx: Any, *upstream: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         # `value` knows its derivatives, so its backward pass arrives here with nothing to do.
         if all(part is None for part in upstream):
             return (None,) * (11 + ctx.prices)
-        plan, *known = ctx.saved_tensors[:4]
-        potentials, bordered = RealPotentials(*known), cast(BorderedProblem, ctx.bordered)
+        plan, f, g, level, *inputs = ctx.saved_tensors
+        given = tuple(None if part is None else part.detach() for part in (plan, *upstream))
+        potentials = RealPotentials(f.detach(), g.detach(), level.detach())
+        with torch.no_grad():
+            found = _Optimum._solve(ctx, given[0], potentials, given[1:])
+        return once(found, (*inputs, *upstream))
+
+    @staticmethod
+    def _solve(
+        ctx: Any, plan: Tensor | None, potentials: RealPotentials, upstream: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor | None, ...]:
+        known, bordered = list(potentials), cast(BorderedProblem, ctx.bordered)
         given = [torch.zeros_like(x) if part is None else part for x, part in zip(known, upstream[:3], strict=True)]
-        direct = None if upstream[3] is None else Direct.of(bordered, potentials, plan, upstream[3])
+        direct = None
+        if plan is not None and upstream[3] is not None:
+            direct = Direct.of(bordered, potentials, plan, upstream[3])
         if direct is not None:
             sums = direct.rows, direct.columns, direct.rows.sum(-1, keepdim=True)
             given = [here + there for here, there in zip(given, sums, strict=True)]

@@ -169,7 +169,9 @@ class Loop:
         """Give potentials and plan."""
         g = self._complete_columns()
         log_rows = self.f[:, :-1] + self.a.log[:, :-1] + self.problem.total.detach().log().unsqueeze(-1)
-        plan = self.gibbs.plan(log_rows, g[:, :-1])
+        # Exactly nothing moves where nothing is to move; the loop cannot divide by 0.
+        nothing = (self.problem.mass.detach() <= 0).unsqueeze(-1)
+        plan = self.gibbs.plan(torch.where(nothing, -torch.inf, log_rows), g[:, :-1])
         moved = self.moved * self.problem.total.detach()
         return SolverResult(self.f, g, plan, moved, self.n_iter, self.error, self.status)
 

@@ -80,7 +80,7 @@ class ExactLP(Solver):
         cost, a, b, mass, total, shift = (_array(side) for side in given)
         starts = None if init is None else (_array(init[0]), _array(init[1]))
         working = problem.problem.a.detach()
-        plan = torch.zeros(cost.shape, dtype=working.dtype)
+        plan = torch.zeros(cost.shape, dtype=working.dtype, device="cpu")
         written = plan.numpy()
         f, g, moved, error = np.zeros_like(a), np.zeros_like(b), np.zeros_like(mass), np.zeros_like(mass)
         limited = np.zeros(len(mass), dtype=bool)

@@ -67,13 +67,6 @@ def test_a_second_derivative_of_the_plan_is_refused_in_words_by_backward() -> No
         slope.square().sum().backward()
 
 
-SKIPPED = (
-    "`torch.autograd.grad(…, inputs)` runs only nodes that lead to the inputs, and the node by which "
-    "`once_differentiable` refuses leads nowhere: its share is left out without a word"
-)
-
-
-@pytest.mark.xfail(strict=True, reason=SKIPPED)
 @pytest.mark.parametrize("with_value", [False, True])
 def test_a_second_derivative_of_the_plan_is_right_or_refused_in_words(with_value: bool) -> None:
     """By the route of `gradgradcheck` and of everybody who names the inputs; judged by the sweeps' own derivative."""
