@@ -10,6 +10,7 @@ from partialot.augmentation import BorderedProblem, RealPotentials
 from partialot.gradients.adjoint import AdjointSystem
 from partialot.gradients.base import Answer, Gradient, answer_by_envelope
 from partialot.gradients.envelope import Envelope
+from partialot.gradients.once import once
 from partialot.gradients.plan import Direct
 from partialot.problem import Problem
 from partialot.solvers import Solver, SolverResult
