@@ -1,108 +1,53 @@
-"""Time partial transport on the CPU: partialot, POT and plain PyTorch, in one process, in turns.
+"""Time partial transport on the CPU: partialot and its peers, in one process, in turns.
 
-Every solver gets the same bordered problem and must reach the same constraint violation, measured here on the plan it
-returns. The peers do not stop by that measure, so each runs the fewest iterations that reach it, found beforehand and
-not timed, without any test of its own: to their advantage. Runs are interleaved so that a busy machine slows all alike.
+Whole solves: every solver gets the same bordered problem and must reach the same constraint violation, measured here on
+the plan it returns. The peers do not stop by that measure, so each runs the fewest iterations that reach it, found
+beforehand and not timed, without any test of its own: to their advantage. Then the same with the backward pass of a
+function of the plan. Runs are interleaved so that a busy machine slows all alike.
 
-    python benchmarks/bench_cpu.py --nodes 900 --rounds 7
+    python benchmarks/bench_cpu.py
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import ot
+import peers
 import torch
 from torch import Tensor
 from tqdm import tqdm
+from workload import Workload, machine, violation
 
 import partialot
 
-Run = Callable[[int], Tensor]
-"""Solves the batch with so many iterations and returns its plans."""
+WORKLOADS = (Workload(4, 900, 0.3, 0.05, 1e-3), Workload(256, 64, 0.5, 0.05, 1e-3), Workload(4, 3600, 0.3, 0.05, 1e-3))
+"""Two images' features at two resolutions, and many small problems."""
 
 
-@dataclass(frozen=True)
-class Workload:
-    """A batch of cosine costs between clustered features, as matching images gives them."""
-
-    batch: int
-    nodes: int
-    mass: float
-    reg: float
-    error: float
-
-    def cost(self) -> Tensor:
-        """Costs (batch, nodes, nodes) in [0, 2], float32, the same every time."""
-        generator = torch.Generator().manual_seed(0)
-        centres = torch.randn(self.batch, 12, 64, generator=generator)
-        sides = []
-        for _ in range(2):
-            chosen = torch.randint(12, (self.batch, self.nodes), generator=generator)
-            noise = 0.7 * torch.randn(self.batch, self.nodes, 64, generator=generator)
-            features = torch.take_along_dim(centres, chosen[..., None], dim=1) + noise
-            sides.append(torch.nn.functional.normalize(features, dim=-1))
-        return 1.0 - sides[0] @ sides[1].mT
-
-
-def violation(plan: Tensor, weight: float, mass: float) -> float:
-    """Violation summed over the rows, over the columns, and of the mass, relative to it; the worst of the batch."""
-    plan = plan.double()
-    rows, columns = ((plan.sum(side) - weight).clamp(min=0).sum(-1) for side in (-1, -2))
-    amount = (plan.sum((-2, -1)) - mass).abs()
-    return torch.stack([rows, columns, amount]).max().item() / mass
-
-
-def plain_torch(cost: Tensor, workload: Workload) -> Run:
-    """Log-domain Sinkhorn on the bordered matrix, as it stands in most code: two `logsumexp` an iteration."""
-    bordered = torch.nn.functional.pad(cost, (0, 1, 0, 1)) / workload.reg
-    bordered[:, -1, -1] = torch.inf
-    weights = torch.full((workload.nodes + 1,), 1.0 / workload.nodes)
-    weights[-1] = 1.0 - workload.mass
-    log_weights = weights.log()
-
-    def run(iterations: int) -> Tensor:
-        f = g = torch.zeros(len(cost), workload.nodes + 1)
-        for _ in range(iterations):
-            f = log_weights - torch.logsumexp(g[:, None, :] - bordered, dim=2)
-            g = log_weights - torch.logsumexp(f[:, :, None] - bordered, dim=1)
-        return torch.exp(f[:, :, None] + g[:, None, :] - bordered)[:, :-1, :-1]
-
-    return run
-
-
-def pot_sinkhorn(cost: Tensor, workload: Workload) -> Run:
-    """POT's NumPy Sinkhorn in the kernel domain on the bordered matrix, one problem after the other."""
-    bordered = torch.nn.functional.pad(cost, (0, 1, 0, 1)).numpy()
-    # POT takes no infinite price; beyond this one float32 has no kernel entry left either.
-    bordered[:, -1, -1] = 200.0 * workload.reg
-    weights = np.full(workload.nodes + 1, 1.0 / workload.nodes, dtype=np.float32)
-    weights[-1] = 1.0 - workload.mass
-    weights /= weights.sum()
-
-    def run(iterations: int) -> Tensor:
-        options = {"numItermax": iterations, "stopThr": 0.0, "warn": False}
-        plans = [torch.as_tensor(ot.sinkhorn(weights, weights, one, workload.reg, **options)) for one in bordered]
-        return (2.0 - workload.mass) * torch.stack(plans)[:, :-1, :-1]
-
-    return run
-
-
-def ours(cost: Tensor, workload: Workload) -> Run:
+def ours(cost: Tensor, workload: Workload) -> peers.Run:
     """partialot, which stops by itself at the violation asked for; its tests of it are timed."""
 
     def run(iterations: int) -> Tensor:
         solver = partialot.Sinkhorn(max_iter=iterations, tol=workload.error)
         return partialot.solve(cost, mass=workload.mass, reg=workload.reg, solver=solver).plan
+
+    return run
+
+
+def exact(cost: Tensor, workload: Workload) -> peers.Run:
+    """The exact linear programme of every problem, one after the other, by POT: another problem, for the time only."""
+    weights = torch.full((workload.nodes,), 1.0 / workload.nodes, dtype=torch.float64).numpy()
+    matrices = cost.double().numpy()
+
+    def run(iterations: int) -> Tensor:
+        options = {"m": workload.mass, "numItermax": iterations}
+        plans = [ot.partial.partial_wasserstein(weights, weights, one, **options) for one in matrices]
+        return torch.stack([torch.as_tensor(plan) for plan in plans])
 
     return run
 
@@ -113,9 +58,9 @@ def own_iterations(cost: Tensor, workload: Workload) -> int:
     return int(partialot.solve(cost, mass=workload.mass, reg=workload.reg, solver=solver).n_iter.max())
 
 
-def fewest_iterations(run: Run, workload: Workload, limit: int = 4096) -> int | None:
+def fewest_iterations(run: peers.Run, workload: Workload, limit: int = 300) -> int | None:
     """Fewest iterations, in steps of a tenth, that reach the violation; None if `limit` does not."""
-    count = 8
+    count = 4
     while count <= limit:
         if violation(run(count), 1.0 / workload.nodes, workload.mass) <= workload.error:
             return count
@@ -123,18 +68,25 @@ def fewest_iterations(run: Run, workload: Workload, limit: int = 4096) -> int | 
     return None
 
 
-def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float | int | None]]:
+def compare_solves(workload: Workload, rounds: int) -> dict[str, dict[str, float | int | None]]:
     """Median and quartiles of the time each solver takes for the whole batch, in milliseconds."""
     cost = workload.cost()
-    runs = {
-        "partialot": ours(cost, workload),
-        "POT": pot_sinkhorn(cost, workload),
-        "torch": plain_torch(cost, workload),
+    offered: dict[str, peers.Run | None] = {
+        "row-vector bmm, kernel and transpose stored": peers.kernel_torch(cost, workload),
+        "POT sinkhorn, NumPy, kernel domain": peers.pot_sinkhorn(cost, workload),
+        "OTT, kernel domain, momentum 1.5": peers.ott(cost, workload, momentum=1.5, log_domain=False),
+        "OTT, log domain, momentum 1.5": peers.ott(cost, workload, momentum=1.5, log_domain=True),
+        "eager PyTorch, log domain": peers.plain_torch(cost, workload),
     }
-    peers = {name: fewest_iterations(run, workload) for name, run in runs.items() if name != "partialot"}
-    counts = {"partialot": own_iterations(cost, workload), **peers}
+    runs = {name: run for name, run in offered.items() if run is not None}
+    counts: dict[str, int | None] = {"partialot": own_iterations(cost, workload)}
+    counts |= {name: fewest_iterations(run, workload) for name, run in runs.items()}
+    runs = {"partialot": ours(cost, workload), **runs}
+    if workload.nodes <= 64:
+        runs["POT, exact, one problem after the other"] = exact(cost, workload)
+        counts["POT, exact, one problem after the other"] = 1_000_000
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in tqdm(range(rounds + 1), desc=f"{workload.nodes} nodes"):
+    for turn in tqdm(range(rounds + 1), desc=f"{workload.batch} x {workload.nodes}²"):
         for name, run in runs.items():
             if (count := counts[name]) is not None:
                 begin = time.perf_counter()
@@ -144,7 +96,7 @@ def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float | int 
     return {name: _row(runs[name], counts[name], times[name], workload) for name in runs}
 
 
-def _row(run: Run, count: int | None, times: list[float], workload: Workload) -> dict[str, float | int | None]:
+def _row(run: peers.Run, count: int | None, times: list[float], workload: Workload) -> dict[str, float | int | None]:
     if count is None:
         return {"iterations": None, "median_ms": None}
     low, median, high = statistics.quantiles(times, n=4)
@@ -152,41 +104,70 @@ def _row(run: Run, count: int | None, times: list[float], workload: Workload) ->
     return {"iterations": count, "median_ms": median, "low_ms": low, "high_ms": high, "violation": reached}
 
 
-def machine() -> dict[str, str | int | float]:
-    """What the figures were measured on, and how busy it was."""
-    info = Path("/proc/cpuinfo")
-    models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    versions = {name: version(name) for name in ("torch", "numpy", "pot")}
-    return {
-        "processor": models[0] if models else platform.processor(),
-        "cores": os.cpu_count() or 0,
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "commit": commit,
-        **versions,
+def compare_gradients(workload: Workload, rounds: int) -> dict[str, dict[str, float | None]]:
+    """Forward and backward of ⟨W, plan⟩, in milliseconds, and the error of the derivative by the cost.
+
+    The truth is ours in float64 at a tolerance of 1e-12. Eager PyTorch is unrolled over the sweeps it needs.
+    """
+    cost = workload.cost()
+    weights = torch.randn(cost.shape, generator=torch.Generator().manual_seed(1))
+    tight = {"mass": workload.mass, "reg": workload.reg, "solver": partialot.Sinkhorn(max_iter=20_000, tol=1e-12)}
+    truth = _derivative(lambda leaf: partialot.solve(leaf, **tight).plan, cost.double(), weights.double())[0]
+    solver = partialot.Sinkhorn(tol=1e-5)
+    options = {"mass": workload.mass, "reg": workload.reg, "solver": solver}
+    methods: dict[str, Callable[[], tuple[Tensor, float, float]] | None] = {
+        "partialot, Implicit": lambda: _derivative(lambda leaf: partialot.solve(leaf, **options).plan, cost, weights),
+        "OTT, implicit": peers.ott_implicit(cost, weights, workload),
+        "eager PyTorch, unrolled 40 sweeps": lambda: _derivative(
+            lambda leaf: peers.plain_torch(leaf, workload)(40), cost, weights
+        ),
     }
+    rows: dict[str, dict[str, float | None]] = {}
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name, one in methods.items() if one is not None}
+    for _ in tqdm(range(rounds + 1), desc="gradients"):
+        for name, method in methods.items():
+            if method is not None:
+                gradient, forward, backward = method()
+                error = ((gradient.double() - truth).norm() / truth.norm()).item()
+                found[name].append((1e3 * forward, 1e3 * backward, error))
+    for name, taken in found.items():
+        forward, backward, error = (statistics.median(column) for column in zip(*taken[1:], strict=True))
+        rows[name] = {"forward_ms": forward, "backward_ms": backward, "error": error}
+    return rows
+
+
+def _derivative(plan: Callable[[Tensor], Tensor], cost: Tensor, weights: Tensor) -> tuple[Tensor, float, float]:
+    leaf = cost.clone().requires_grad_()
+    begin = time.perf_counter()
+    result = plan(leaf)
+    middle = time.perf_counter()
+    (gradient,) = torch.autograd.grad(result, leaf, weights)
+    return gradient, middle - begin, time.perf_counter() - middle
 
 
 def main() -> None:
-    """Compare, print a table and keep the figures."""
+    """Compare, print tables and keep the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--nodes", type=int, default=900)
-    parser.add_argument("--mass", type=float, default=0.3)
-    parser.add_argument("--reg", type=float, default=0.05)
-    parser.add_argument("--error", type=float, default=1e-3, help="constraint violation to reach, relative to the mass")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "cpu.json")
     given = parser.parse_args()
-    workload = Workload(given.batch, given.nodes, given.mass, given.reg, given.error)
-    before = machine()
-    rows = compare(workload, given.rounds)
-    for name, row in rows.items():
-        print(name, *(f"{key} {value:.4g}" if value is not None else f"{key} never" for key, value in row.items()))
+    record: dict[str, object] = {"machine": machine()}
+    solves = []
+    for workload in WORKLOADS:
+        rows = compare_solves(workload, given.rounds if workload.nodes < 2000 else min(given.rounds, 3))
+        solves.append({"workload": asdict(workload), "results": rows})
+        print(f"{workload.batch} x {workload.nodes}², to a violation of {workload.error:g}")
+        for name, row in rows.items():
+            print(
+                f"  {name:46}",
+                *(f"{key} {value:.4g}" if value is not None else f"{key} -" for key, value in row.items()),
+            )
+    gradients = compare_gradients(WORKLOADS[0], min(given.rounds, 3))
+    print("4 x 900², forward and backward of a function of the plan")
+    for name, row in gradients.items():
+        print(f"  {name:46}", *(f"{key} {value:.4g}" for key, value in row.items()))
+    record |= {"solves": solves, "gradients": gradients}
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    record = {"machine": before, "workload": asdict(workload), "results": rows}
     given.out.write_text(json.dumps(record, indent=2) + "\n")
 
 

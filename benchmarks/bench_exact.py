@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import ot
 import torch
-from bench_cpu import machine
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
+from workload import machine
 
 import partialot
 

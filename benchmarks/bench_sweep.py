@@ -1,0 +1,128 @@
+"""What one full iteration costs, in milliseconds and in reads of the matrix, beside the peers, in one process.
+
+An iteration updates every row and every column of a batch of partial problems once. For solvers that cannot be asked
+for one, it is the difference of two runs over the difference of their iterations. «read» is one sum over the matrix.
+
+    python benchmarks/bench_sweep.py
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import peers
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from workload import Workload, machine
+
+from partialot.kernels import cpu, reference
+from partialot.kernels.primitives import Entries, Prices, RowUpdate, Source
+
+Step = Callable[[], object]
+
+
+def own(cost: Tensor, workload: Workload) -> dict[str, Step]:
+    """The passes that `solve` is made of: over the costs, over the stored kernel, and in plain PyTorch."""
+    batch, nodes = cost.shape[:2]
+    like = torch.zeros(batch, nodes, dtype=torch.float64)
+    ones = torch.ones(batch, dtype=torch.float64)
+    prices = Prices(cost, ones / workload.reg, 0 * ones)
+    weight = like - torch.tensor(float(nodes)).log()
+    update = RowUpdate(weight, weight, ones, like + torch.inf)
+    source = {name: torch.full((batch,), int(name), dtype=torch.int8) for name in (Source.COST, Source.STORED)}
+    potential = like + 0.5 / workload.reg
+    fresh = Entries(prices, None, source[Source.COST], potential, weight)
+    steps: dict[str, Step] = {"partialot, plain PyTorch, log domain": lambda: reference.row_pass(fresh, update)}
+    if cpu.available(cost):
+        stored = torch.empty_like(cost)
+        cpu.write_out(Entries(prices, stored, source[Source.COST], potential, weight))
+        near = Entries(prices, stored, source[Source.STORED], like, like)
+        steps["partialot, native, log domain"] = lambda: cpu.row_pass(fresh, update)
+        steps["partialot, native, stored kernel"] = lambda: cpu.row_pass(near, update)
+    return steps
+
+
+def between(run: peers.Run, few: int, many: int) -> Callable[[], float]:
+    """Seconds that one iteration adds to a run."""
+
+    def measure() -> float:
+        marks = [time.perf_counter()]
+        for count in (few, many):
+            run(count)
+            marks.append(time.perf_counter())
+        return ((marks[2] - marks[1]) - (marks[1] - marks[0])) / (many - few)
+
+    return measure
+
+
+def seconds(step: Step, repeats: int) -> Callable[[], float]:
+    """Seconds of one call, the mean of a few in a row."""
+
+    def measure() -> float:
+        begin = time.perf_counter()
+        for _ in range(repeats):
+            step()
+        return (time.perf_counter() - begin) / repeats
+
+    return measure
+
+
+def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float]]:
+    """Median and quartiles of every solver's iteration, and how many reads that is."""
+    cost = workload.cost()
+    repeats = max(1, 20_000_000 // cost.numel())
+    measures = {"read": seconds(lambda: cost.sum(), repeats)}
+    measures |= {name: seconds(step, repeats) for name, step in own(cost, workload).items()}
+    runs: dict[str, peers.Run | None] = {
+        "row-vector bmm, kernel and transpose stored": peers.kernel_torch(cost, workload),
+        "POT sinkhorn, NumPy, kernel domain": peers.pot_sinkhorn(cost, workload),
+        "OTT, kernel domain": peers.ott(cost, workload, momentum=1.0, log_domain=False),
+        "OTT, log domain": peers.ott(cost, workload, momentum=1.0, log_domain=True),
+        "torch.compile, log domain": peers.compiled_torch(cost, workload),
+        "eager PyTorch, log domain": peers.plain_torch(cost, workload),
+    }
+    # As many iterations as make the difference large beside what a run costs besides.
+    many = max(6, 400_000_000 // cost.numel())
+    measures |= {
+        name: between(run, 2, 6 if name.startswith(("eager", "torch")) else many)
+        for name, run in runs.items()
+        if run is not None
+    }
+    times: dict[str, list[float]] = {name: [] for name in measures}
+    for turn in tqdm(range(rounds + 1), desc=f"{workload.batch} x {workload.nodes}²"):
+        for name, measure in measures.items():
+            taken = 1e3 * measure()
+            # The first turn compiles, warms caches and pages.
+            times[name] += [taken] if turn else []
+    read = statistics.median(times["read"])
+    rows = {}
+    for name, taken in times.items():
+        low, median, high = statistics.quantiles(taken, n=4)
+        rows[name] = {"median_ms": median, "low_ms": low, "high_ms": high, "reads": median / read}
+    return rows
+
+
+def main() -> None:
+    """Compare, print a table and keep the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sweep.json")
+    given = parser.parse_args()
+    before, results = machine(), []
+    for workload in (Workload(4, 900, 0.3, 0.05, 1e-3), Workload(4, 3600, 0.3, 0.05, 1e-3)):
+        rows = compare(workload, given.rounds)
+        results.append({"workload": asdict(workload), "results": rows})
+        print(f"{workload.batch} x {workload.nodes}²: one full iteration")
+        for name, row in rows.items():
+            print(f"  {name:46} {row['median_ms']:9.3f} ms {row['reads']:7.1f} reads")
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps({"machine": before, "tables": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

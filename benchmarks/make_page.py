@@ -1,0 +1,124 @@
+"""Write docs/benchmarks.md from the figures in benchmarks/results: its tables are never typed.
+
+python benchmarks/make_page.py
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+HEAD = """# Benchmarks
+
+Written by `python benchmarks/make_page.py` from the JSON files in `benchmarks/results`, each of which names the machine,
+the versions and the load it was measured under. Ratios within a table hold; absolute times are those of that machine.
+"""
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure as one reads it; a dash for what a solver never reached."""
+    return "-" if value is None else f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def measured_on(machine: dict[str, Any]) -> str:
+    """The sentence below a heading."""
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("torch", "pot", "ott-jax", "jax") if name in machine)
+    load = f"load {machine['load']:.1f} before" if "load" in machine else ""
+    threads = f"{machine.get('threads', '?')} threads"
+    return f"{machine.get('processor', '?')}, {machine.get('cores', '?')} cores, {threads}, {load}; {versions}.\n"
+
+
+def sweeps(record: dict[str, Any]) -> Iterator[str]:
+    """One full iteration beside the peers."""
+    yield "## One full iteration\n"
+    yield "`python benchmarks/bench_sweep.py`. " + measured_on(record["machine"])
+    for one in record["tables"]:
+        size = f"{one['workload']['batch']} × {one['workload']['nodes']}²"
+        rows = [
+            [
+                name,
+                number(row["median_ms"]),
+                f"{number(row['low_ms'])}–{number(row['high_ms'])}",
+                number(row["reads"], 2),
+            ]
+            for name, row in one["results"].items()
+        ]
+        yield table([f"{size}, float32, partial", "ms, median", "quartiles", "reads of the matrix"], rows)
+
+
+def solves(record: dict[str, Any]) -> Iterator[str]:
+    """Whole solves and gradients beside the peers."""
+    yield "## Whole solves\n"
+    yield "`python benchmarks/bench_cpu.py`. " + measured_on(record["machine"])
+    for one in record["solves"]:
+        work = one["workload"]
+        size = f"{work['batch']} × {work['nodes']}², M = {work['mass']}, to {work['error']:g}"
+        rows = [
+            [name, *(number(row.get(key)) for key in ("iterations", "median_ms", "low_ms", "high_ms", "violation"))]
+            for name, row in one["results"].items()
+        ]
+        yield table([size, "iterations", "ms, median", "lower quartile", "upper", "violation"], rows)
+    yield "## Forward and backward of a function of the plan, 4 × 900²\n"
+    rows = [
+        [name, *(number(row[key]) for key in ("forward_ms", "backward_ms", "error"))]
+        for name, row in record["gradients"].items()
+    ]
+    yield table(["", "forward, ms", "backward, ms", "relative error of the derivative"], rows)
+
+
+def iterations(record: dict[str, Any]) -> Iterator[str]:
+    """Sweeps over families of problems."""
+    yield "## Sweeps to a violation of 1e-3 / 1e-6\n"
+    yield "`python benchmarks/bench_iterations.py`: 200 × 260, costs in [0, 2], float64.\n"
+    settings = list(record["rows"][0]["sweeps"])
+    rows = [
+        [row["family"], "balanced" if row["mass"] is None else f"M = {row['mass']}", f"{row['reg']:g}"]
+        + [" / ".join("> 6000" if count is None else str(count) for count in row["sweeps"][name]) for name in settings]
+        for row in record["rows"]
+    ]
+    yield table(["family", "", "reg", *settings], rows)
+
+
+def accuracy(record: dict[str, Any]) -> Iterator[str]:
+    """What is reached at small regularisation."""
+    yield "## Small `reg`, float32 and float64\n"
+    yield (
+        "`python benchmarks/bench_accuracy.py`: the violation of the returned plan, measured in float64, and sweeps, by "
+        "the range of the cost over `reg`, at the default tolerance and at most 4,000 sweeps; * = not converged.\n"
+    )
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in record["rows"]:
+        mass = "balanced" if row["mass"] is None else f"M = {row['mass']}"
+        groups.setdefault((row["family"], mass, row["dtype"]), []).append(row)
+    ratios = [row["ratio"] for row in next(iter(groups.values()))]
+    rows = [
+        [*names, *(f"{row['violation']:.0e} ({row['sweeps']}{'' if row['converged'] else '*'})" for row in group)]
+        for names, group in groups.items()
+    ]
+    yield table(["family", "", "type", *(f"{ratio:,}" for ratio in ratios)], rows)
+
+
+PARTS = {"sweep": sweeps, "cpu": solves, "iterations": iterations, "accuracy": accuracy}
+
+
+def main() -> None:
+    """Write the page from whatever results there are."""
+    written = [HEAD]
+    for name, part in PARTS.items():
+        file = RESULTS / f"{name}.json"
+        if file.exists():
+            written += list(part(json.loads(file.read_text())))
+    PAGE.write_text("\n".join(written))
+
+
+if __name__ == "__main__":
+    main()
