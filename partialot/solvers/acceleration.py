@@ -50,17 +50,22 @@ class Relaxation:
         steady = (ratio - self._ratio).abs() < _STEADY * (1 - ratio).clamp(min=1e-3)
         relaxed = self.omega > 1
         found = ~relaxed & (self._age >= _WARM_UP) & steady & (ratio > 0.05) & (ratio < 1)
-        measured = relaxed & (self._age >= _WINDOW)
-        pace = (error / self._anchor).clamp(min=1e-300) ** (1 / self._age.clamp(min=1))
-        slow = measured & (pace > self.omega - 1 + 0.1 * (2 - self.omega))
-        contraction = (pace.clamp(max=1.0) + self.omega - 1).square() / (pace * self.omega.square())
-        contraction = torch.where(found, ratio, contraction).clamp(max=1 - 1e-9)
-        best = (2 / (1 + (1 - contraction).sqrt())).clamp(max=_LARGEST)
-        lower = 1 + 0.8 * (self.omega - 1)
-        self.omega = torch.where(found | slow, best, torch.where(measured, lower, self.omega))
+        measured, contraction = torch.zeros_like(found), ratio
+        lower = self.omega
+        if bool(relaxed.any()):
+            measured = relaxed & (self._age >= _WINDOW)
+            pace = (error / self._anchor).clamp(min=1e-300) ** (1 / self._age.clamp(min=1))
+            slow = measured & (pace > self.omega - 1 + 0.1 * (2 - self.omega))
+            young = (pace.clamp(max=1.0) + self.omega - 1).square() / (pace * self.omega.square())
+            contraction = torch.where(found, ratio, young)
+            lower = torch.where(measured, 1 + 0.8 * (self.omega - 1), self.omega)
+            found = found | slow
         started = found | measured
-        self._anchor = torch.where(started, error, self._anchor)
-        self._age = torch.where(started, 0.0, self._age)
+        if bool(started.any()):
+            best = (2 / (1 + (1 - contraction.clamp(max=1 - 1e-9)).sqrt())).clamp(max=_LARGEST)
+            self.omega = torch.where(found, best, lower)
+            self._anchor = torch.where(started, error, self._anchor)
+            self._age = torch.where(started, 0.0, self._age)
         self._before, self._ratio = error, ratio
 
     def restart(self, which: Bool[Tensor, " batch"]) -> None:

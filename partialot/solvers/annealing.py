@@ -40,6 +40,7 @@ class Annealing:
     Attributes:
         unit: (batch,), what each problem is at.
         target: (batch,), its own.
+        pending: Whether any problem is annealed or may still be; where none is, nothing need be observed.
     """
 
     def __init__(self, problem: BorderedProblem, sweeps: int, *, wanted: bool) -> None:
@@ -58,6 +59,7 @@ class Annealing:
         self._longest = ((sweeps - _PROBE) / (levels + 1)).floor().clamp(max=_LONGEST)
         self._start = start
         self._may_begin = (2 * start < self.target) & (self._longest >= 4) & wanted
+        self.pending = bool(self._may_begin.any())
         self._age, self._probed = torch.zeros_like(self.unit), torch.full_like(self.unit, torch.inf)
         self._before: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -80,6 +82,7 @@ class Annealing:
         unit = torch.where(descends, torch.minimum(_FACTOR * self.unit, self.target), self.unit)
         unit = torch.where(begins, self._start, unit)
         self._may_begin = self._may_begin & ~asked
+        self.pending = bool((self._may_begin | (unit < self.target)).any())
         return unit
 
     def carry(self, f: Tensor, g: Tensor, unit: Float[Tensor, " batch"]) -> Potentials:

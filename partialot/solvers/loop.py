@@ -104,8 +104,9 @@ class Loop:
         status = torch.where(converged, int(Status.CONVERGED), int(Status.PRECISION_FLOOR))
         self.status = torch.where(ended, status, self.status)
         fresh = self.running if last else ended
-        self._complete_rows(rows, fresh)
-        self.running = self.running & ~fresh
+        if bool(fresh.any()):
+            self._complete_rows(rows, fresh)
+            self.running = self.running & ~fresh
         if self.relaxation is not None:
             self.relaxation.observe(error)
 
@@ -141,6 +142,8 @@ class Loop:
 
     def _anneal(self) -> None:
         """Go on at another regularisation where the errors ask for it; what was measured at the last one is void."""
+        if not self.annealing.pending:
+            return
         unit = self.annealing.observe(self.error)
         changed = self.running & (unit != self.annealing.unit)
         if not bool(changed.any()):
