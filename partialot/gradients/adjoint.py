@@ -22,6 +22,7 @@ left out: λ_i = 0, and the derivative for α_i is −u_i / α_i. Where a constr
 kink; the derivative is then that on the side where it does not bind.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator
 
@@ -36,6 +37,8 @@ from partialot.gradients.conjugate_gradient import LinearSolution, conjugate_gra
 from partialot.gradients.plan import Direct, row_parts
 from partialot.kernels import dispatch
 from partialot.kernels.reference import bounded_exp
+
+_log = logging.getLogger("partialot")
 
 
 class AdjointSystem:
@@ -119,7 +122,7 @@ class AdjointSystem:
         diagonal = torch.cat((1 - self.bound_b * self._weighted_squares(), corner), dim=-1).clamp(min=1e-3)
         right = project(torch.cat((right, unit * right_mass), dim=-1))
         solution = conjugate_gradient(schur, right, diagonal, tol=tol, max_iter=max_iter)
-        _warn_of_residual(solution, tol)
+        _report(solution, tol)
         of_g, of_mass = alone + root * solution.x[:, :-1], unit * solution.x[:, -1:]
         return of_f - self.bound_a * (self.sandwich(of_g, nothing, nothing)[0] + self.rows * of_mass), of_g, of_mass
 
@@ -196,12 +199,15 @@ def _weigh(
     return found
 
 
-def _warn_of_residual(solution: LinearSolution, tol: float) -> None:
+def _report(solution: LinearSolution, tol: float) -> None:
+    """Tell the log of "partialot" what residual is left, at its level DEBUG, and warn where that is too much."""
     worst = float(solution.residual.max()) if solution.residual.numel() else 0.0
+    products = int(solution.n_iter.max()) if solution.n_iter.numel() else 0
+    _log.debug("adjoint system: relative residual %.1e after %d products", worst, products)
     if worst > 100 * tol:
         warnings.warn(
             f"The adjoint system should be solved to a relative residual of {tol:.1g}. It stopped at {worst:.1g} after "
-            f"{int(solution.n_iter.max())} products. Raise `Implicit(max_iter=…)` or `reg`, or work in float64.",
+            f"{products} products. Raise `Implicit(max_iter=…)` or `reg`, or work in float64.",
             ConvergenceWarning,
             stacklevel=3,
         )

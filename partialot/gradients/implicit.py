@@ -26,7 +26,8 @@ class Implicit(Gradient):
 
     Attributes:
         tol: Relative residual of the adjoint system; None = 1e-6 in float32, 1e-12 in float64. A `ConvergenceWarning`
-            in the backward pass tells the residual where it was missed.
+            in the backward pass tells the residual where it was missed; the log of "partialot" tells it always, at its
+            level DEBUG.
         max_iter: Most products with the plan.
     """
 

@@ -132,3 +132,11 @@ def test_gradients_of_a_batch_are_those_of_its_problems(mode: str) -> None:
         assert_close(arguments[name].grad, alone[name].grad, rtol=1e-7, atol=1e-9)
     assert arguments["mass"].grad is not None
     assert arguments["mass"].grad.shape == (2, 1)
+
+
+def test_the_residual_of_the_adjoint_system_is_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    cost = torch.rand(6, 7, dtype=torch.float64, requires_grad=True)
+    with caplog.at_level("DEBUG", logger="partialot"):
+        partialot.solve(cost, mass=0.5, reg=0.1).plan.square().sum().backward()
+    (record,) = [record for record in caplog.records if "adjoint" in record.message]
+    assert float(record.message.split("residual ")[1].split()[0]) <= 1e-10
