@@ -33,9 +33,9 @@ from torch import Tensor
 from partialot.augmentation import BorderedProblem, RealPotentials
 from partialot.errors import ConvergenceWarning
 from partialot.gradients.base import pull_back
-from partialot.gradients.conjugate_gradient import LinearSolution, conjugate_gradient
 from partialot.gradients.plan import Direct, row_parts
 from partialot.kernels import dispatch
+from partialot.kernels.conjugate_gradient import LinearSolution, conjugate_gradient
 from partialot.kernels.reference import bounded_exp
 
 _log = logging.getLogger("partialot")

@@ -5,8 +5,8 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from partialot.gradients.once import once
 from partialot.kernels import dispatch
 from partialot.kernels.primitives import Entries, Prices, Source
 from partialot.problem import Problem
@@ -45,11 +45,15 @@ class _Density(torch.autograd.Function):
         return block
 
     @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - `once_differentiable` has no types
-        ctx: Any, upstream: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        f, g, reg, cost, block = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        with torch.no_grad():
+            found = _Density._derivatives(ctx, saved, *gradients)
+        return once(found, (*saved[:4], *gradients))
+
+    @staticmethod
+    def _derivatives(ctx: Any, saved: tuple[Tensor, ...], upstream: Tensor) -> tuple[Tensor | None, ...]:
+        f, g, reg, cost, block = saved
         flowing = upstream * block
         scale = reg.unsqueeze(-1)
         rows, columns = flowing.sum(-1).double() / scale, flowing.sum(-2).double() / scale

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import partialot
-from partialot.gradients.conjugate_gradient import LinearSolution, conjugate_gradient
+from partialot.kernels.conjugate_gradient import LinearSolution, conjugate_gradient
 
 
 def positive_definite(size: int = 6) -> Tensor:
