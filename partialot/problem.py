@@ -159,6 +159,18 @@ def row_blocks(geometry: Geometry) -> list[slice]:
     return [slice(start, min(n, start + step)) for start in range(0, max(n, 1), max(step, 1))]
 
 
+def block_room(geometry: Geometry) -> Tensor | None:
+    """Give memory for the largest block of lazy prices, to be written over by one block after the other.
+
+    Between blocks of their own, whatever small is kept would leave holes that no other block fits into.
+    """
+    if not geometry.is_lazy:
+        return None
+    rows = max(block.stop - block.start for block in row_blocks(geometry))
+    count = geometry.batch_shape.numel() * rows * geometry.size[1]
+    return torch.empty(count, dtype=working_type(geometry.dtype), device=geometry.device)
+
+
 def slack(problem: Problem) -> float:
     """Give the relative difference of two totals that is taken for rounding: some ulps of the user's type."""
     ulp = torch.finfo(problem.dtype).eps
@@ -175,8 +187,9 @@ def _extent(geometry: Geometry) -> tuple[Tensor, Tensor, bool]:
     lows: list[Tensor] = []
     highs: list[Tensor] = []
     forbids = False
+    room = block_room(geometry)
     for rows in row_blocks(geometry):
-        block = geometry.block(rows)
+        block = geometry.block(rows, room)
         if not block.numel():
             continue
         low, high = block.amin((-2, -1)), block.amax((-2, -1))

@@ -50,8 +50,9 @@ class Geometry(ABC):
 
         Args:
             rows: Which sources.
-            room: At least as many numbers of the prices' type, which they may be written over where no graph is
-                recorded: fresh memory costs more than short sums of products.
+            room: Numbers of the prices' type that they may be written over where no graph is recorded and there are
+                enough: fresh memory costs more than short sums of products. The next block that gets it overwrites
+                this one.
         """
 
     def matrix(self) -> Float[Tensor, "*batch n m"]:

@@ -173,7 +173,8 @@ class PointCloud(Geometry):
         with torch.no_grad():
             left = left[..., rows, :]
             shape = (*self.batch_shape, left.shape[-2], right.shape[-2])
-            out = None if room is None else room[: math.prod(shape)].view(shape)
+            count = math.prod(shape)
+            out = None if room is None or room.numel() < count else room[:count].view(shape)
             prices = torch.matmul(left, right.mT, out=out)
             return prices if least is None else prices.clamp_(min=least)
 

@@ -37,7 +37,6 @@ class GibbsKernel:
         self._is_stored = torch.zeros_like(self.unit, dtype=torch.bool)
         self._base: tuple[Tensor, Tensor] | None = None
         self._last: tuple[Tensor, Tensor] | None = None
-        self._room = _room_of_block(problem)
 
     def row_pass(
         self,
@@ -61,18 +60,17 @@ class GibbsKernel:
     def _pass_over_costs(self, f: Tensor, g: Tensor, update: RowUpdate, running: Tensor) -> RowSums:
         """Pass over the costs block by block; the one block of a matrix is the matrix."""
         source = torch.where(running, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
-        columns, log_columns = torch.zeros_like(g), g + self._log_b
-        found: list[tuple[Tensor, ...]] = []
+        # Written in place: kept from block to block, small results would leave holes in the memory between large ones.
+        whole, log_columns = RowSums(*(torch.empty_like(f) for _ in range(3)), torch.zeros_like(g)), g + self._log_b
         for rows in self._problem.row_blocks():
-            entries = Entries(self._problem.prices(rows, self.unit, self._room), None, source, f[:, rows], log_columns)
+            entries = Entries(self._problem.prices(rows, self.unit), None, source, f[:, rows], log_columns)
             edge, log_weight, ceiling = (part[:, rows] for part in (update.edge, update.log_weight, update.ceiling))
             block = RowUpdate(edge, log_weight, update.relaxation, ceiling)
             sums = dispatch.row_pass(entries, block)
-            # Not the sums over columns, of which there are as many for each block as for all.
-            found.append(sums[:3])
-            columns += sums.columns
-        log_total, fraction, moved = (torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))
-        return RowSums(log_total, fraction, moved, columns)
+            for store, part in zip(whole[:3], sums[:3], strict=True):
+                store[:, rows] = part
+            whole.columns.add_(sums.columns)
+        return whole
 
     def column_log_sums(self, rows: Float[Tensor, "batch n"], chosen: Bool[Tensor, " batch"]) -> Tensor:
         """Give log Σ_i exp(rows_i − (c_ij − shift) / reg) of the chosen problems, safe at any potentials."""
@@ -81,6 +79,17 @@ class GibbsKernel:
             prices = self._problem.prices(block, self.unit).select(chosen)
             total = torch.logaddexp(total, reference.column_log_sums(prices, rows[chosen][:, block]))
         return total
+
+    @property
+    def is_stored(self) -> Bool[Tensor, " batch"]:
+        """Which problems have a stored kernel that serves the potentials of the last pass."""
+        return self._is_stored
+
+    def stored(self) -> tuple[Float[Tensor, "batch n m"], Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
+        """Give the stored kernels, with b in their columns, and the potentials they were stored at."""
+        assert self._matrix is not None
+        assert self._base is not None
+        return self._matrix, *self._base
 
     def anneal(self, unit: Float[Tensor, " batch"]) -> None:
         """Change the regularisation; what was stored of the problems concerned is void."""
@@ -134,15 +143,6 @@ class GibbsKernel:
 def _room(problem: BorderedProblem) -> Tensor:
     assert problem.matrix is not None
     return torch.empty(problem.matrix.shape, dtype=problem.matrix.dtype, device=problem.matrix.device)
-
-
-def _room_of_block(problem: BorderedProblem) -> Tensor | None:
-    """Give memory for the largest block of lazy prices, to be used again at every block."""
-    if problem.matrix is not None:
-        return None
-    rows = max((block.stop - block.start for block in problem.row_blocks()), default=0)
-    count = problem.problem.geometry.batch_shape.numel() * rows * problem.problem.size[1]
-    return torch.empty(count, dtype=problem.problem.a.dtype, device=problem.a.device)
 
 
 def _distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Float[Tensor, " batch"]:
