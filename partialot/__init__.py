@@ -4,7 +4,7 @@ from partialot import nn
 from partialot.augmentation import augment
 from partialot.certificate import Certificate
 from partialot.errors import ConvergenceWarning, InfeasibleProblemError, NotDifferentiableError, SolverError
-from partialot.geometry import DenseCost, Geometry, PointCloud
+from partialot.geometry import DenseCost, Geometry, PointCloud, ShardedRows
 from partialot.gradients import Envelope, Implicit, Unrolled
 from partialot.problem import Problem
 from partialot.solution import Solution
@@ -23,6 +23,7 @@ __all__ = [
     "NotDifferentiableError",
     "PointCloud",
     "Problem",
+    "ShardedRows",
     "Sinkhorn",
     "Solution",
     "SolverError",

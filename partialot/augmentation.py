@@ -70,7 +70,7 @@ def augment(
 
 def dummy_weights(problem: Problem) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """Give the weights Σb − M of the dummy source and Σa − M of the dummy target, in float64."""
-    total_a, total_b = problem.a.double().sum(-1), problem.b.double().sum(-1)
+    total_a, total_b = problem.totals()
     if problem.mass is None:
         return torch.zeros_like(total_b), torch.zeros_like(total_a)
     mass, tolerance = problem.mass.double(), 8 * torch.finfo(torch.float64).eps
@@ -188,8 +188,9 @@ class BorderedProblem:
         if self.problem.formulation == "capped":
             return moved / self.total
         kept = (self.a[:, :-1] * self.b[:, -1:] * reference.bounded_exp(potentials.f)).sum(-1)
+        kept = self.problem.ranks.sum(kept)
         lacking = (self.a[:, -1:] * self.b[:, :-1] * reference.bounded_exp(potentials.g)).sum(-1)
-        return moved / self.total + kept + lacking - (self.a.sum(-1) > 0).to(kept.dtype)
+        return moved / self.total + kept + lacking - (self.b.sum(-1) > 0).to(kept.dtype)
 
     def binding(
         self, potentials: "RealPotentials"
@@ -263,7 +264,7 @@ def restrict_potentials(bordered: BorderedProblem, potentials: RealPotentials) -
     of_a, of_b, price = potentials.f * scale, potentials.g * scale, shift + potentials.mass * scale
     if problem.mass is not None:
         return Duals(of_a, of_b, of_b + price, price.squeeze(-1), price.squeeze(-1))
-    mean_a = (bordered.a[:, :-1] * of_a).sum(-1, keepdim=True)
+    mean_a = problem.ranks.sum((bordered.a[:, :-1] * of_a).sum(-1, keepdim=True))
     mean_b = (bordered.b[:, :-1] * of_b).sum(-1, keepdim=True)
     unit = mean_a + mean_b + price
     of_a, of_b = of_a - mean_a + unit / 2, of_b - mean_b + unit / 2
@@ -288,13 +289,14 @@ def add_dummy_nodes(problem: Problem) -> BorderedProblem:
     dummy_a, dummy_b = dummy_weights(problem)
     a = torch.cat((problem.a.double(), dummy_a.unsqueeze(-1)), dim=-1)
     b = torch.cat((problem.b.double(), dummy_b.unsqueeze(-1)), dim=-1)
-    total_a, total_b = a.sum(-1, keepdim=True), b.sum(-1, keepdim=True)
+    total_a = problem.ranks.sum(a[..., :-1].sum(-1, keepdim=True)) + a[..., -1:]
+    total_b = b.sum(-1, keepdim=True)
     total = (total_a + total_b) / 2
     nothing = total <= 0
     safe = torch.where(nothing, 1.0, total)
     # Each side by its own sum: totals that agree but for rounding become equal.
     a, b = a / torch.where(nothing, 1.0, total_a), b / torch.where(nothing, 1.0, total_b)
-    mass = a[..., :-1].sum(-1)
+    mass = problem.ranks.sum(a[..., :-1].sum(-1))
     if problem.mass is not None:
         # A side without a dummy sends all it has: its own sum agrees with its weights to the last digit, `mass` need
         # not.

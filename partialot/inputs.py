@@ -1,4 +1,4 @@
-"""What a user may pass: the checks of types and shapes, which need no value."""
+"""What a user may pass: the checks that concern one input."""
 
 import math
 import numbers
@@ -7,9 +7,10 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
-from partialot.arrays import HALF, as_tensor
+from partialot.arrays import HALF, FloatArray, as_tensor
 from partialot.errors import checks_its_inputs as checks_its_inputs
 from partialot.geometry import Geometry
 
@@ -90,6 +91,20 @@ def check_last_dimension(name: str, weights: Tensor, size: int) -> Tensor:
     return weights
 
 
+@checks_its_inputs
+def weights(geometry: Geometry, a: Tensor | FloatArray | None, b: Tensor | FloatArray | None) -> tuple[Tensor, Tensor]:
+    """Give the weights that fit the prices, uniform of total 1 where none are given."""
+    n, m = geometry.size
+    total = 0.0 if geometry.sources * m == 0 else 1.0
+    uniform = torch.full((1,), total, dtype=working_type(geometry.dtype), device=geometry.device)
+    return (
+        (uniform / max(geometry.sources, 1)).expand(n)
+        if a is None
+        else check_last_dimension("a", check_alike("a", a, geometry), n),
+        (uniform / max(m, 1)).expand(m) if b is None else check_last_dimension("b", check_alike("b", b, geometry), m),
+    )
+
+
 def broadcast_batches(geometry: Geometry, a: Tensor, b: Tensor, scalars: Mapping[str, Tensor | None]) -> torch.Size:
     """Give the batch shape that all inputs share, sizes of 1 stretched."""
     shapes = {"cost": geometry.batch_shape, "a": a.shape[:-1], "b": b.shape[:-1]}
@@ -102,3 +117,28 @@ def broadcast_batches(geometry: Geometry, a: Tensor, b: Tensor, scalars: Mapping
             "The batch dimensions of `cost`, `a`, `b`, `mass` and `reg` must broadcast. "
             f"Found {found}. Add dimensions of size 1 where a tensor is shared by several problems."
         ) from None
+
+
+def check_weights(a: Tensor, b: Tensor) -> None:
+    """Require weights that are finite and at least 0."""
+    for name, weights in (("a", a.detach()), ("b", b.detach())):
+        wrong = ~((weights >= 0) & (weights < torch.inf)).all(-1)
+        if bool(wrong.any()):
+            raise ValueError(
+                f"`{name}` must hold finite weights, at least 0. Found "
+                f"{_first(weights.masked_fill(weights.isfinite() & (weights >= 0), 0), wrong)}{where(wrong)}. "
+                "Clamp or normalise the weights first."
+            )
+
+
+def _first(values: Tensor, wrong: Tensor) -> str:
+    row = values[wrong][0]
+    return f"{float(row[row != 0][0]):.9g}"
+
+
+def where(wrong: Bool[Tensor, "*batch"]) -> str:
+    """Name the first problem of the batch that is wrong."""
+    if wrong.ndim == 0:
+        return ""
+    index = tuple(int(i) for i in wrong.nonzero()[0])
+    return f" in problem {index[0] if len(index) == 1 else index} of the batch"

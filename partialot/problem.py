@@ -4,20 +4,22 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from partialot.arrays import FloatArray
+from partialot.communicator import Communicator
 from partialot.errors import InfeasibleProblemError
 from partialot.geometry import DenseCost, Geometry
 from partialot.inputs import (
     Formulation,
     broadcast_batches,
-    check_alike,
     check_formulation,
-    check_last_dimension,
+    check_weights,
     checks_its_inputs,
     scalar,
+    weights,
+    where,
     working_type,
 )
 
@@ -87,31 +89,30 @@ class Problem:
             InfeasibleProblemError: More mass is asked for than there is, or totals differ, or allowed pairs cannot
                 carry it.
         """
-        check_formulation(formulation, has_mass=mass is not None, has_reg=reg is not None)
         geometry = cost if isinstance(cost, Geometry) else DenseCost(cost)
-        n, m = geometry.size
-        a = None if a is None else check_last_dimension("a", check_alike("a", a, geometry), n)
-        b = None if b is None else check_last_dimension("b", check_alike("b", b, geometry), m)
-        working = working_type(geometry.dtype)
-        total = 0.0 if n * m == 0 else 1.0
-        uniform = torch.full((1,), total, dtype=working, device=geometry.device)
-        a = (uniform / max(n, 1)).expand(n) if a is None else a
-        b = (uniform / max(m, 1)).expand(m) if b is None else b
-        scalars = {"mass": scalar("mass", mass, geometry), "reg": scalar("reg", reg, geometry)}
-        batch = broadcast_batches(geometry, a, b, scalars)
-        dtype, geometry = geometry.dtype, geometry.prepare()
-        lowest, highest, forbids = _extent(geometry)
+        ranks, working, given = geometry.ranks, working_type(geometry.dtype), a is not None
+        with ranks.together():
+            check_formulation(formulation, has_mass=mass is not None, has_reg=reg is not None)
+            a, b = weights(geometry, a, b)
+            scalars = {"mass": scalar("mass", mass, geometry), "reg": scalar("reg", reg, geometry)}
+            batch = broadcast_batches(geometry, a, b, scalars)
+            dtype, geometry = geometry.dtype, geometry.prepare()
+            lowest, highest, forbids = _extent(geometry, a, b)
+            check_weights(a.to(working), b.to(working))
+        derived = f"given: {given}, batch {tuple(a.shape[:-1])}, requires_grad: {a.requires_grad}"
+        ranks.require_same({"a": derived, "b": b, **scalars, "torch.is_grad_enabled()": torch.is_grad_enabled()})
+        lowest, highest = -ranks.max(-lowest.expand(batch)), ranks.max(highest.expand(batch))
         problem = cls(
             geometry=geometry,
-            a=a.to(working).expand(*batch, n),
-            b=b.to(working).expand(*batch, m),
+            a=a.to(working).expand(*batch, -1),
+            b=b.to(working).expand(*batch, -1),
             mass=None if scalars["mass"] is None else scalars["mass"].to(working).expand(batch),
             reg=None if scalars["reg"] is None else scalars["reg"].to(working).expand(batch),
             formulation=formulation,
             dtype=dtype,
-            lowest=lowest.expand(batch),
-            highest=highest.expand(batch),
-            forbids=forbids,
+            lowest=torch.where(lowest.isfinite(), lowest, 0.0),
+            highest=torch.where(highest.isfinite(), highest, 0.0),
+            forbids=ranks.any(forbids),
         )
         _check_values(problem)
         return problem
@@ -125,6 +126,15 @@ class Problem:
     def size(self) -> tuple[int, int]:
         """The number of source and of target nodes, (n, m)."""
         return self.geometry.size
+
+    @property
+    def ranks(self) -> Communicator:
+        """Who else holds sources of this problem."""
+        return self.geometry.ranks
+
+    def totals(self) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """Give Σa and Σb in float64."""
+        return self.ranks.sum(self.a.double().sum(-1)), self.b.double().sum(-1)
 
     def cost(self) -> Float[Tensor, "*batch n m"]:
         """Give the prices in the working type and the full batch shape."""
@@ -174,19 +184,23 @@ def block_room(geometry: Geometry) -> Tensor | None:
 def slack(problem: Problem) -> float:
     """Give the relative difference of two totals that is taken for rounding: some ulps of the user's type."""
     ulp = torch.finfo(problem.dtype).eps
-    return min(ulp * (4 + math.sqrt(max(*problem.size, 1))), 0.02)
+    return min(ulp * (4 + math.sqrt(max(problem.geometry.sources, problem.size[1], 1))), 0.02)
 
 
 @torch.no_grad()
-def _extent(geometry: Geometry) -> tuple[Tensor, Tensor, bool]:
-    """Give the smallest and the largest finite price of each problem, and whether any pair is forbidden.
+def _extent(geometry: Geometry, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Give the smallest and the largest finite price of pairs with weight, and whether any pair at all is forbidden.
+
+    Where there is no such pair, the numbers are inf and -inf; all is said of this rank's rows.
+
+    Pairs without weight carry nothing: were prices measured from theirs, padding would cost the others digits.
 
     Raises:
         ValueError: A price is NaN or -inf.
     """
     lows: list[Tensor] = []
     highs: list[Tensor] = []
-    forbids = False
+    forbids, padded = False, bool((a <= 0).any()) or bool((b <= 0).any())
     room = block_room(geometry)
     for rows in row_blocks(geometry):
         block = geometry.block(rows, room)
@@ -198,31 +212,26 @@ def _extent(geometry: Geometry) -> tuple[Tensor, Tensor, bool]:
         if bool(wrong.any()):
             raise ValueError(
                 "`cost` must hold numbers or +inf (a forbidden pair). "
-                f"Found {float(low[wrong][0])}{_where(wrong)}. Replace such entries before solving."
+                f"Found {float(low[wrong][0])}{where(wrong)}. Replace such entries before solving."
             )
         if bool((high == torch.inf).any()):
             forbids = True
             high = block.masked_fill(block == torch.inf, -torch.inf).amax((-2, -1))
+        if padded:
+            real = (a[..., rows] > 0).unsqueeze(-1) & (b > 0).unsqueeze(-2)
+            low = torch.where(real, block, torch.inf).amin((-2, -1))
+            high = torch.where(real & (block < torch.inf), block, -torch.inf).amax((-2, -1))
         lows.append(low.double())
         highs.append(high.double())
     if not lows:
-        nothing = torch.zeros(geometry.batch_shape, dtype=torch.float64, device=geometry.device)
-        return nothing, nothing, False
-    lowest, highest = torch.stack(lows).amin(0), torch.stack(highs).amax(0)
-    return torch.where(lowest.isfinite(), lowest, 0.0), torch.where(highest.isfinite(), highest, 0.0), forbids
+        nothing = torch.full(geometry.batch_shape, torch.inf, dtype=torch.float64, device=geometry.device)
+        return nothing, -nothing, False
+    return torch.stack(lows).amin(0), torch.stack(highs).amax(0), forbids
 
 
 def _check_values(problem: Problem) -> None:
     if problem.lowest.numel():
         _check_reg(problem, float((problem.highest - problem.lowest).max()))
-    for name, weights in (("a", problem.a.detach()), ("b", problem.b.detach())):
-        wrong = ~((weights >= 0) & (weights < torch.inf)).all(-1)
-        if bool(wrong.any()):
-            raise ValueError(
-                f"`{name}` must hold finite weights, at least 0. Found "
-                f"{_first(weights.masked_fill(weights.isfinite() & (weights >= 0), 0), wrong)}{_where(wrong)}. "
-                "Clamp or normalise the weights first."
-            )
     _check_mass(problem)
 
 
@@ -232,7 +241,7 @@ def _check_reg(problem: Problem, spread: float) -> None:
         wrong = ~((problem.reg > 0) & (problem.reg < torch.inf))
         if bool(wrong.any()):
             raise ValueError(
-                f"`reg` must be positive and finite. Found `reg = {float(problem.reg[wrong][0]):.9g}`{_where(wrong)}. "
+                f"`reg` must be positive and finite. Found `reg = {float(problem.reg[wrong][0]):.9g}`{where(wrong)}. "
                 "Pass a positive number in units of the cost, or `reg=None` for the exact linear programme."
             )
     least = 1.0 if problem.reg is None or not problem.reg.numel() else float(problem.reg.detach().min())
@@ -245,15 +254,14 @@ def _check_reg(problem: Problem, spread: float) -> None:
 
 
 def _check_mass(problem: Problem) -> None:
-    a, b = problem.a.detach().double(), problem.b.detach().double()
-    total_a, total_b = a.sum(-1), b.sum(-1)
+    total_a, total_b = (total.detach() for total in problem.totals())
     tolerance = slack(problem)
     if problem.mass is None:
         wrong = (total_a - total_b).abs() > tolerance * torch.maximum(total_a, total_b)
         if bool(wrong.any()):
             raise InfeasibleProblemError(
                 "`a` and `b` must have equal totals in balanced transport. Found "
-                f"{float(total_a[wrong][0]):.9g} and {float(total_b[wrong][0]):.9g}{_where(wrong)}. "
+                f"{float(total_a[wrong][0]):.9g} and {float(total_b[wrong][0]):.9g}{where(wrong)}. "
                 "Pass `mass` to move only a part, or rescale one of them."
             )
         wanted = torch.minimum(total_a, total_b)
@@ -262,7 +270,7 @@ def _check_mass(problem: Problem) -> None:
         wrong = ~((wanted >= 0) & (wanted < torch.inf))
         if bool(wrong.any()):
             raise ValueError(
-                f"`mass` must be finite and at least 0. Found `mass = {float(wanted[wrong][0]):.9g}`{_where(wrong)}. "
+                f"`mass` must be finite and at least 0. Found `mass = {float(wanted[wrong][0]):.9g}`{where(wrong)}. "
                 "Pass an absolute amount in the units of `a` and `b`."
             )
     least = torch.finfo(problem.a.dtype).tiny * torch.maximum(total_a, total_b)
@@ -270,7 +278,7 @@ def _check_mass(problem: Problem) -> None:
     if bool(wrong.any()):
         raise ValueError(
             f"`mass` must be 0 or a part of the weights that {problem.a.dtype} can compute with. Found "
-            f"`mass = {float(wanted[wrong][0]):.3g}`{_where(wrong)}. Pass 0, or work in float64."
+            f"`mass = {float(wanted[wrong][0]):.3g}`{where(wrong)}. Pass 0, or work in float64."
         )
     available = torch.minimum(total_a, total_b)
     _check_available(wanted, available, tolerance, "of `a.sum(-1)` and `b.sum(-1)`", "Pass a smaller `mass`.")
@@ -283,12 +291,12 @@ def _check_mass(problem: Problem) -> None:
 def _reach(problem: Problem) -> Float[Tensor, "*batch"]:
     """Give the smaller total of the weights that have an allowed partner with weight."""
     a, b = problem.a.detach().double(), problem.b.detach().double()
-    reach_a, seen = torch.zeros_like(a.sum(-1)), torch.zeros_like(b, dtype=torch.bool)
+    ranks, reach_a, seen = problem.ranks, torch.zeros_like(a.sum(-1)), torch.zeros_like(b, dtype=torch.bool)
     for rows in problem.row_blocks():
         allowed = problem.geometry.block(rows).detach() < torch.inf
         reach_a = reach_a + (a[..., rows] * (allowed & (b > 0).unsqueeze(-2)).any(-1)).sum(-1)
         seen = seen | (allowed & (a[..., rows] > 0).unsqueeze(-1)).any(-2)
-    return torch.minimum(reach_a, (b * seen).sum(-1))
+    return torch.minimum(ranks.sum(reach_a), (b * (ranks.sum(seen.double()) > 0)).sum(-1))
 
 
 def _check_available(wanted: Tensor, available: Tensor, tolerance: float, whose: str, remedy: str) -> None:
@@ -297,17 +305,5 @@ def _check_available(wanted: Tensor, available: Tensor, tolerance: float, whose:
         most = float(available[wrong][0])
         raise InfeasibleProblemError(
             f"The mass to move must not exceed the smaller {whose}. Found `mass = {float(wanted[wrong][0]):.9g}` where "
-            f"at most {most:.9g} is available{_where(wrong)}, {float(wanted[wrong][0]) - most:.3g} too much. {remedy}"
+            f"at most {most:.9g} is available{where(wrong)}, {float(wanted[wrong][0]) - most:.3g} too much. {remedy}"
         )
-
-
-def _first(values: Tensor, wrong: Tensor) -> str:
-    row = values[wrong][0]
-    return f"{float(row[row != 0][0]):.9g}"
-
-
-def _where(wrong: Bool[Tensor, "*batch"]) -> str:
-    if wrong.ndim == 0:
-        return ""
-    index = tuple(int(i) for i in wrong.nonzero()[0])
-    return f" in problem {index[0] if len(index) == 1 else index} of the batch"

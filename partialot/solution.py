@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from partialot.certificate import Certificate, certify
+from partialot.geometry import ShardedRows
 from partialot.gradients.density import density
 from partialot.problem import Problem
 from partialot.solvers import Status
@@ -84,12 +85,12 @@ class Solution:
         mass asked for. In balanced problems what is missing counts like what is too much.
         """
         rows, columns = -self.slack_a, -self.slack_b
-        moved = self.marginal_a.sum(-1)
+        moved, ranks = self.mass, self.problem.ranks
         balanced = self.problem.mass is None
-        wanted = self.problem.a.sum(-1) if self.problem.mass is None else self.problem.mass
-        excess = [(side.abs() if balanced else side.clamp(min=0)).sum(-1) for side in (rows, columns)]
+        wanted = ranks.sum(self.problem.a.sum(-1)) if self.problem.mass is None else self.problem.mass
+        above, below = ((side.abs() if balanced else side.clamp(min=0)).sum(-1) for side in (rows, columns))
         wanted = wanted.to(moved.dtype)
-        worst = torch.maximum(torch.maximum(*excess), (moved - wanted).abs())
+        worst = torch.maximum(torch.maximum(ranks.sum(above), below), (moved - wanted).abs())
         return torch.where(worst > 0, worst / torch.where(wanted > 0, wanted, 1.0), 0.0)
 
     @property
@@ -101,7 +102,7 @@ class Solution:
     def value_linear(self) -> Float[Tensor, "*batch"]:
         """⟨cost, plan⟩, the price of the plan without its entropy."""
         paid = [_recomputed(partial(self._paid, rows)) for rows in self.problem.row_blocks()]
-        return torch.stack(paid).sum(0) if paid else torch.zeros_like(self.value)
+        return self.problem.ranks.sum(torch.stack(paid).sum(0) if paid else torch.zeros_like(self.value))
 
     @property
     def marginal_a(self) -> Float[Tensor, "*batch n"]:
@@ -128,7 +129,7 @@ class Solution:
     @property
     def mass(self) -> Float[Tensor, "*batch"]:
         """How much the plan moves."""
-        return self.marginal_a.sum(-1)
+        return self.problem.ranks.sum(self.marginal_a.sum(-1))
 
     def apply(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Multiply the plan with x; where prices are lazy, block by block without storing the plan.
@@ -165,7 +166,7 @@ class Solution:
         product = vectors.new_zeros((*self.value.shape, self.problem.size[1], vectors.shape[-1]))
         for rows in self.problem.row_blocks():
             product = product + self._transposed_times(rows, vectors)
-        product = product.to(self.value.dtype)
+        product = self.problem.ranks.sum(product.to(self.value.dtype))
         return product.squeeze(-1) if y.ndim < vectors.ndim else product
 
     def _times(self, rows: slice, vectors: Tensor) -> Tensor:
@@ -224,7 +225,15 @@ class Solution:
         """Bracket the value of the exact linear programme by a feasible plan and a dual bound; no gradient.
 
         The plan is written out, in float64 too, even where prices are lazy.
+
+        Raises:
+            ValueError: Rows are sharded.
         """
+        if isinstance(self.problem.geometry, ShardedRows):
+            raise ValueError(
+                "A certificate needs every row in one process. Found `ShardedRows`. "
+                "Judge the answer by `marginal_error`, or gather the costs on one rank and solve there."
+            )
         f, g = self.potentials
         return certify(self.problem, self.plan.detach(), f.detach(), g.detach(), self.mass_price.detach())
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from partialot.arrays import FloatArray
 from partialot.augmentation import BorderedProblem, add_dummy_nodes
 from partialot.errors import ConvergenceWarning
-from partialot.geometry import Geometry
+from partialot.geometry import Geometry, ShardedRows
 from partialot.gradients import Answer, Gradient, Implicit, Unrolled
 from partialot.inputs import Formulation, checks_its_inputs
 from partialot.problem import Problem
@@ -82,8 +82,14 @@ def solve(
         Cuturi (2013), Sinkhorn distances: lightspeed computation of optimal transport.
     """
     problem = Problem.from_inputs(cost, a, b, mass=mass, reg=reg, formulation=formulation)
-    _check_options(solver, gradient, init, formulation)
-    solver = gradient.prepare(_choose(solver, problem))
+    with problem.ranks.together():
+        _check_options(solver, gradient, init, formulation)
+        _check_start(init, problem)
+        solver = gradient.prepare(_choose(solver, problem))
+        _check_sharding(problem, solver, gradient)
+    problem.ranks.require_same(
+        {"formulation": formulation, "solver": solver, "gradient": gradient, "init": init is not None}
+    )
     # Autocast would compute some products in half precision.
     with torch.autocast(problem.a.device.type, enabled=False):
         bordered = add_dummy_nodes(problem)
@@ -125,12 +131,23 @@ def _check_options(solver: object, gradient: object, init: object, formulation: 
         )
 
 
-def _starting_potentials(
-    init: Solution | None, problem: Problem, bordered: BorderedProblem
-) -> tuple[Tensor, Tensor] | None:
+def _check_sharding(problem: Problem, solver: Solver, gradient: Gradient) -> None:
+    if not isinstance(problem.geometry, ShardedRows):
+        return
+    found = None if solver.entropic else "`reg=None`"
+    found = f"`formulation={problem.formulation!r}`" if problem.formulation != "dummy" else found
+    found = "`gradient=Unrolled()`" if isinstance(gradient, Unrolled) else found
+    if found is not None:
+        raise ValueError(
+            "Rows that are sharded must be solved with `reg`, `formulation='dummy'` and `gradient=Implicit()` or "
+            f"`Envelope()`. Found {found}. Pass those, or gather the costs on one rank and solve there."
+        )
+
+
+def _check_start(init: Solution | None, problem: Problem) -> None:
     if init is None:
-        return None
-    f, g = (side.detach() for side in init.duals)
+        return
+    f, g = init.duals
     expected = ((*problem.batch_shape, problem.size[0] + 1), (*problem.batch_shape, problem.size[1] + 1))
     if (f.shape, g.shape) != expected:
         raise ValueError(
@@ -138,6 +155,14 @@ def _starting_potentials(
             f"{(f.shape[-1] - 1, g.shape[-1] - 1)} for batch {tuple(problem.batch_shape)} and size {problem.size}. "
             "Pass a solution of this batch, or leave `init` out."
         )
+
+
+def _starting_potentials(
+    init: Solution | None, problem: Problem, bordered: BorderedProblem
+) -> tuple[Tensor, Tensor] | None:
+    if init is None:
+        return None
+    f, g = (side.detach() for side in init.duals)
     count = problem.batch_shape.numel()
     return bordered.from_user_units(f.reshape(count, f.shape[-1]), g.reshape(count, g.shape[-1]))
 

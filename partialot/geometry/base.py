@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partialot.communicator import ALONE, Communicator
+
 
 class Geometry(ABC):
     """The price of every pair of nodes, for a batch of problems."""
@@ -19,6 +21,16 @@ class Geometry(ABC):
     @abstractmethod
     def size(self) -> tuple[int, int]:
         """The number of source and of target nodes, (n, m)."""
+
+    @property
+    def ranks(self) -> Communicator:
+        """Who else holds rows of this problem: nobody, but for `ShardedRows`."""
+        return ALONE
+
+    @property
+    def sources(self) -> int:
+        """The number of source nodes of the whole problem, over all ranks."""
+        return self.size[0]
 
     @property
     @abstractmethod

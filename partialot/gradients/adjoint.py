@@ -49,7 +49,7 @@ class AdjointSystem:
     """
 
     def __init__(self, bordered: BorderedProblem, potentials: RealPotentials, plan: Tensor | None) -> None:
-        self.bordered, self.potentials = bordered, potentials
+        self.bordered, self.potentials, self.ranks = bordered, potentials, bordered.problem.ranks
         alpha, beta = bordered.a.detach(), bordered.b.detach()
         self._matrix, self._left, self._right = plan, torch.ones_like(alpha[:, :-1]), torch.ones_like(beta[:, :-1])
         if plan is not None and bool((alpha[:, :-1] > 0).all()) and bool((beta[:, :-1] > 0).all()):
@@ -76,14 +76,14 @@ class AdjointSystem:
             yield rows, self.bordered.density(self.potentials, rows)
 
     def sandwich(self, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-        """Give y = D x and Dᵀ (scale ∘ y + offset)."""
+        """Give y = D x, of this rank's rows, and Dᵀ (scale ∘ y + offset)."""
         y, z = torch.empty_like(offset), torch.zeros_like(x)
         left, right = self._left, self._right
         for rows, block in self._blocks():
             here = left[:, rows]
             product, part = dispatch.sandwich(block, right * x, scale[:, rows] * here.square(), offset[:, rows] * here)
             y[:, rows], z = here * product, z + part
-        return y, right * z
+        return y, self.ranks.sum(right * z)
 
     def solve(
         self, of_f: Tensor, of_g: Tensor, of_mass: Tensor, *, tol: float, max_iter: int
@@ -103,8 +103,10 @@ class AdjointSystem:
         alone = torch.where(self.b > 0, 0.0, of_g)
         right = torch.where(part, of_g / torch.where(part, root, 1.0), 0.0)
         right = right + root * self.sandwich(alone, self.bound_a, -of_f)[1]
-        right_mass = of_mass - ((self.rows * of_f).sum(-1) + (self.link * alone).sum(-1)).unsqueeze(-1)
-        corner = 1 - unit.square() * (self.bound_a * self.rows.square()).sum(-1, keepdim=True)
+        from_rows = torch.stack((self.rows * of_f, self.bound_a * self.rows.square())).sum(-1, keepdim=True)
+        from_rows = self.ranks.sum(from_rows)
+        right_mass = of_mass - from_rows[0] - (self.link * alone).sum(-1, keepdim=True)
+        corner = 1 - unit.square() * from_rows[1]
         constant = torch.cat((root * self.free, torch.zeros_like(unit)), dim=-1)
         constant = constant / constant.square().sum(-1, keepdim=True).sqrt().clamp(min=torch.finfo(root.dtype).tiny)
         nothing = torch.zeros_like(self.a)
@@ -121,7 +123,7 @@ class AdjointSystem:
 
         diagonal = torch.cat((1 - self.bound_b * self._weighted_squares(), corner), dim=-1).clamp(min=1e-3)
         right = project(torch.cat((right, unit * right_mass), dim=-1))
-        solution = conjugate_gradient(schur, right, diagonal, tol=tol, max_iter=max_iter)
+        solution = conjugate_gradient(schur, right, diagonal, tol=tol, max_iter=max_iter, ranks=self.ranks)
         _report(solution, tol)
         of_g, of_mass = alone + root * solution.x[:, :-1], unit * solution.x[:, -1:]
         return of_f - self.bound_a * (self.sandwich(of_g, nothing, nothing)[0] + self.rows * of_mass), of_g, of_mass
@@ -129,7 +131,7 @@ class AdjointSystem:
     def of_weights(
         self, upstream: tuple[Tensor, Tensor], of_f: Tensor, of_g: Tensor, of_mass: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Give the derivatives by the bordered weights.
+        """Give the derivatives by the bordered weights: this rank's part of those that all ranks hold.
 
         Args:
             upstream: u and w.
@@ -148,6 +150,7 @@ class AdjointSystem:
             return of_a, of_b
         f, g, _ = self.potentials
         of_dummies = [-(bounded_exp(here) * there).sum(-1, keepdim=True) for here, there in ((g, of_g), (f, of_f))]
+        of_dummies[0], of_b = self.ranks.share(of_dummies[0]), self.ranks.share(of_b)
         return torch.cat((of_a, of_dummies[0]), dim=-1), torch.cat((of_b, of_dummies[1]), dim=-1)
 
     def of_prices(
@@ -180,7 +183,7 @@ class AdjointSystem:
             root = (self.bound_a.sqrt() * self._left)[:, rows].to(block.dtype).unsqueeze(-1)
             for part in row_parts(block):
                 total += (root[:, part] * block[:, part]).square_().sum(-2)
-        return total * self._right.square()
+        return self.ranks.sum(total * self._right.square())
 
 
 def _weigh(

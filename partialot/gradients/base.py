@@ -91,7 +91,7 @@ def answer_by_envelope(
         entropic: Whether the value contains the entropy.
     """
     duals = restrict_potentials(bordered, potentials)
-    problem, of_reg = bordered.problem, None
+    problem, ranks, of_reg = bordered.problem, bordered.problem.ranks, None
     if entropic:
         number = dual_objective(bordered, potentials, result.moved)
         if problem.reg is not None and problem.reg.requires_grad:
@@ -99,18 +99,20 @@ def answer_by_envelope(
             of_reg = (_euler_sum(problem, duals) - linear) / bordered.scale
             if problem.formulation == "capped" and problem.mass is not None:
                 of_reg = of_reg - problem.mass.reshape(of_reg.shape)
+            of_reg = ranks.share(of_reg)
     else:
         number = _linear_value(bordered, potentials, plan)
-    value = attach_derivatives(bordered, number.detach(), plan, (duals.of_a, duals.of_b, duals.of_mass, of_reg))
+    slopes = duals.of_a, ranks.share(duals.of_b), ranks.share(duals.of_mass), of_reg
+    value = attach_derivatives(bordered, ranks.share(number.detach()), plan, slopes)
     if plan is None:
         value = _LazyValue.apply(value, bordered, potentials, *problem.geometry.tensors)  # pyright: ignore
-    return Answer(plan, cast(Tensor, value), duals.of_a, duals.g, duals.mass_price)
+    return Answer(plan, ranks.sum(cast(Tensor, value)), duals.of_a, duals.g, duals.mass_price)
 
 
 def _euler_sum(problem: Problem, duals: Duals) -> Tensor:
     a, b = problem.a.reshape(duals.of_a.shape), problem.b.reshape(duals.of_b.shape)
     mass = torch.zeros_like(duals.of_mass) if problem.mass is None else problem.mass.reshape(duals.of_mass.shape)
-    return (a * duals.of_a).sum(-1) + (b * duals.of_b).sum(-1) + mass * duals.of_mass
+    return problem.ranks.sum((a * duals.of_a).sum(-1)) + (b * duals.of_b).sum(-1) + mass * duals.of_mass
 
 
 def _linear_value(
@@ -122,11 +124,11 @@ def _linear_value(
         for rows in bordered.row_blocks():
             block = lazy_plan(bordered, potentials, rows)
             spent, moved = spent + bordered.spent(block, rows), moved + block.sum((-2, -1))
-        return spent * bordered.scale.detach() + moved * bordered.shift
+        return bordered.problem.ranks.sum(spent * bordered.scale.detach() + moved * bordered.shift)
     cost = bordered.problem.flat_cost(slice(None))
     if bordered.problem.forbids:
         cost = cost.masked_fill(cost == torch.inf, 0.0)
-    return torch.einsum("bij,bij->b", plan, cost).double()
+    return bordered.problem.ranks.sum(torch.einsum("bij,bij->b", plan, cost).double())
 
 
 @torch.no_grad()

@@ -100,6 +100,7 @@ class _Optimum(torch.autograd.Function):
         ctx: Any, plan: Tensor | None, potentials: RealPotentials, upstream: tuple[Tensor | None, ...]
     ) -> tuple[Tensor | None, ...]:
         known, bordered = list(potentials), cast(BorderedProblem, ctx.bordered)
+        ranks = bordered.problem.ranks
         given = [torch.zeros_like(x) if part is None else part for x, part in zip(known, upstream[:3], strict=True)]
         direct = None
         if plan is not None and upstream[3] is not None:
@@ -110,8 +111,10 @@ class _Optimum(torch.autograd.Function):
         with torch.autocast(bordered.a.device.type, enabled=False):
             system = AdjointSystem(bordered, potentials, plan)
             tol, max_iter = ctx.settings
-            solved = system.solve(*given, tol=tol, max_iter=max_iter)
-            of_a, of_b = system.of_weights((given[0], given[1]), *solved)
+            # Every rank has its copies of g and of the level, and differentiated by those.
+            of_f, of_g, of_level = given[0], *(ranks.sum(part) for part in given[1:])
+            solved = system.solve(of_f, of_g, of_level, tol=tol, max_iter=max_iter)
+            of_a, of_b = system.of_weights((of_f, of_g), *solved)
             of_total = of_scale = of_prices = None
             if direct is not None:
                 of_a, of_b = of_a + direct.of_a, of_b + direct.of_b
@@ -119,4 +122,5 @@ class _Optimum(torch.autograd.Function):
             if any(ctx.needs_input_grad[10:]):
                 of_scale, of_prices = system.of_prices(*solved, direct)
         of_prices = of_prices or (None,) * ctx.prices
-        return None, None, None, None, None, None, of_a, of_b, solved[2].squeeze(-1), of_total, of_scale, *of_prices
+        of_mass = ranks.share(solved[2].squeeze(-1))
+        return None, None, None, None, None, None, of_a, of_b, of_mass, of_total, of_scale, *of_prices

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from partialot.communicator import ALONE, Communicator
+
 
 class LinearSolution(NamedTuple):
     """What the iteration found: x, the relative residual it left, and the products it took."""
@@ -23,6 +25,7 @@ def conjugate_gradient(
     *,
     tol: float,
     max_iter: int,
+    ranks: Communicator = ALONE,
 ) -> LinearSolution:
     """Solve A x = right for each problem, preconditioned by the diagonal.
 
@@ -36,6 +39,7 @@ def conjugate_gradient(
         diagonal: Diagonal of A, or anything positive near it.
         tol: Relative residual to reach.
         max_iter: Most products.
+        ranks: Who else solves the same systems, whose products are collective: all go on while one has to.
     """
     x, rest = torch.zeros_like(right), right.clone()
     size = right.square().sum(-1).sqrt()
@@ -45,7 +49,7 @@ def conjugate_gradient(
     n_iter = torch.zeros_like(size, dtype=torch.int64)
     running = size > 0
     for _ in range(max_iter):
-        if not bool(running.any()):
+        if not ranks.any(bool(running.any())):
             break
         product = apply(direction)
         curvature = (direction * product).sum(-1)

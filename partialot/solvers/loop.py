@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
+from partialot.communicator import ALONE, Communicator
 from partialot.kernels.primitives import RowSums, RowUpdate
 from partialot.kernels.reference import safe_relaxation
 from partialot.solvers.acceleration import Relaxation
@@ -58,7 +59,7 @@ class Loop:
         annealing: bool,
         sweeps: int,
     ) -> None:
-        self.problem, self.gibbs = problem, GibbsKernel(problem)
+        self.problem, self.gibbs, self.ranks = problem, GibbsKernel(problem), problem.problem.ranks
         self.a, self.b = _Sides.of(problem.a), _Sides.of(problem.b)
         self.mass: Tensor = problem.mass.detach().clamp(min=torch.finfo(torch.float64).tiny)
         self.f, self.g = (
@@ -111,12 +112,15 @@ class Loop:
             self.relaxation.observe(error)
 
     def _measure(self, rows: RowSums) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """Give the constraint violation and the mass that moves."""
+        """Give the constraint violation and the mass that moves from this rank's sources."""
         self.edge = self.f[:, -1] + _log_sum_exp(self.b.log[:, :-1] + self.g[:, :-1])
-        error = (self.a.value[:, :-1] * rows.fraction * _off(rows.log_total)).sum(-1)
-        error = error + self.edge_share * _off(self.edge) * (self.a.value[:, -1] > 0)
-        error = (error / self.mass + self.column_error).nan_to_num(nan=torch.inf)
-        return error, (self.a.value[:, :-1] * rows.fraction * rows.log_total.exp()).sum(-1)
+        carried = self.a.value[:, :-1] * rows.fraction
+        error = (carried * _off(rows.log_total)).sum(-1)
+        error = error + self.ranks.share(self.edge_share * _off(self.edge) * (self.a.value[:, -1] > 0))
+        error = error / self.mass + self.ranks.share(self.column_error)
+        # All decisions follow from this one sum, which is equal on all ranks to the last bit.
+        error = self.ranks.sum(error).nan_to_num(nan=torch.inf)
+        return error, (carried * rows.log_total.exp()).sum(-1)
 
     def update(self, rows: RowSums) -> None:
         """Update the rows, the columns, then the mass, by the factor that `sum_rows` used."""
@@ -127,7 +131,7 @@ class Loop:
         moved = self._step(columns.log_total)
         log_mass = _log_sum_exp(columns.log_real + moved).unsqueeze(-1)
         step = self.mass.log().unsqueeze(-1) - log_mass
-        g_edge = self.g[:, -1:] + _log_sum_exp(self.a.log[:, :-1] + f).unsqueeze(-1)
+        g_edge = self.g[:, -1:] + _log_sum_exp(self.a.log[:, :-1] + f, self.ranks).unsqueeze(-1)
         g = torch.cat((self.g[:, :-1] + moved, self.g[:, -1:] + self._step(g_edge) - step), dim=-1)
         f = torch.cat((f + step, f_edge), dim=-1)
         # What columns are off by, without differences of like numbers: the mass may be minute.
@@ -166,7 +170,8 @@ class Loop:
         self.used, self.relaxes = omega, bool((omega > 1).any())
         edge = self.b.log[:, -1:] + self.f[:, :-1] + self.g[:, -1:]
         update = RowUpdate(edge, self.a.log[:, :-1], omega, torch.full_like(edge, torch.inf))
-        return self.gibbs.row_pass(self.f[:, :-1], self.g[:, :-1], update, self.running)
+        sums = self.gibbs.row_pass(self.f[:, :-1], self.g[:, :-1], update, self.running)
+        return sums._replace(columns=self.ranks.sum(sums.columns))
 
     def result(self) -> SolverResult:
         """Give potentials and plan."""
@@ -175,7 +180,7 @@ class Loop:
         # Exactly nothing moves where nothing is to move; the loop cannot divide by 0.
         nothing = (self.problem.mass.detach() <= 0).unsqueeze(-1)
         plan = self.gibbs.plan(torch.where(nothing, -torch.inf, log_rows), g[:, :-1])
-        moved = self.moved * self.problem.total.detach()
+        moved = self.ranks.sum(self.moved) * self.problem.total.detach()
         return SolverResult(self.f, g, plan, moved, self.n_iter, self.error, self.status)
 
     def _sum_columns(self, rows: RowSums, f: Tensor, f_edge: Tensor) -> _Columns:
@@ -190,7 +195,7 @@ class Loop:
         wild = self.running & (lost | ~((total > least) & (total < most) | idle).all(-1))
         log_real, log_total = real.log(), total.log() - torch.where(idle, 0.0, self.b.log[:, :-1])
         if bool(wild.any()):
-            inner = self.gibbs.column_log_sums(self.a.log[:, :-1] + f, wild)
+            inner = self.ranks.log_sum_exp(self.gibbs.column_log_sums(self.a.log[:, :-1] + f, wild))
             log_real[wild] = inner + self.b.log[wild, :-1] + self.g[wild, :-1]
             log_total[wild] = torch.logaddexp(inner + self.g[wild, :-1], log_edge[wild])
         found = ~idle & log_total.isfinite()
@@ -202,10 +207,10 @@ class Loop:
         rows = self._row_pass(torch.zeros_like(self.mass))
         self.used = used
         edge = (self.a.log[:, -1:] + self.f[:, -1:] + self.g[:, :-1] + self.b.log[:, :-1]).exp()
-        border = (self.a.log[:, :-1] + self.f[:, :-1] + self.g[:, -1:]).exp().sum(-1)
+        border = self.ranks.sum((self.a.log[:, :-1] + self.f[:, :-1] + self.g[:, -1:]).exp().sum(-1))
         wrong = (rows.columns + edge - self.b.value[:, :-1]).abs().sum(-1)
         wrong = wrong + (border - 1).abs() * self.b.value[:, -1] + (rows.columns.sum(-1) - self.mass).abs()
-        return torch.where((rows.moved == 0).all(-1), wrong / self.mass, torch.inf)
+        return torch.where(self.ranks.sum((rows.moved != 0).sum(-1)) == 0, wrong / self.mass, torch.inf)
 
     def _complete_rows(self, rows: RowSums, fresh: Tensor) -> None:
         """Give sources of weight 0, which took no part, the potentials that the others imply."""
@@ -219,11 +224,11 @@ class Loop:
         g, edge = self.g[:, :-1], self.g[:, -1:]
         some = idle.any(-1)
         if bool(some.any()):
-            real = self.gibbs.column_log_sums(self.a.log[:, :-1] + self.f[:, :-1], some)
+            real = self.ranks.log_sum_exp(self.gibbs.column_log_sums(self.a.log[:, :-1] + self.f[:, :-1], some))
             implied = -torch.logaddexp(real, (self.a.log[:, -1:] + self.f[:, -1:])[some])
             g = g.clone()
             g[some] = torch.where(idle[some] & implied.isfinite(), implied, torch.where(idle[some], 0.0, g[some]))
-        implied = -_log_sum_exp(self.a.log[:, :-1] + self.f[:, :-1]).unsqueeze(-1)
+        implied = -_log_sum_exp(self.a.log[:, :-1] + self.f[:, :-1], self.ranks).unsqueeze(-1)
         edge = torch.where((self.b.value[:, -1:] <= 0) & implied.isfinite(), implied, edge)
         return torch.cat((g, edge), dim=-1)
 
@@ -243,9 +248,9 @@ def _tolerances(problem: BorderedProblem, tol: float | None) -> tuple[Tensor, Te
     return torch.full_like(floor, _USUAL[dtype] if tol is None else tol), floor
 
 
-def _log_sum_exp(exponents: Tensor) -> Tensor:
-    """Sum over the last dimension, a finite number even of nothing."""
-    if not exponents.shape[-1]:
-        return exponents.new_zeros(exponents.shape[:-1])
-    total = torch.logsumexp(exponents, dim=-1)
+def _log_sum_exp(exponents: Tensor, ranks: Communicator = ALONE) -> Tensor:
+    """Sum over the last dimension, and over ranks where that is one of sources; a finite number even of nothing."""
+    nothing = not exponents.shape[-1]
+    total = exponents.new_full(exponents.shape[:-1], -torch.inf) if nothing else torch.logsumexp(exponents, dim=-1)
+    total = ranks.log_sum_exp(total)
     return torch.where(total.isfinite(), total, 0.0)
