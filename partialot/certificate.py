@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partialot.bounds import dual_bound, priced, transported_mass
 from partialot.problem import Problem
-from partialot.rounding import reroute, round_plan, round_plan_around
-
-_BLOCK = 1 << 19
-"""Prices evaluated at a time: they stay in cache, and nothing as large as the plan is made beside it."""
+from partialot.rerouting import reroute
+from partialot.rounding import round_plan, round_plan_around
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +54,11 @@ def certify(
     batch, (n, m) = problem.batch_shape, problem.size
     count = batch.numel()
     a, b = problem.a.double().reshape(count, n), problem.b.double().reshape(count, m)
-    mass = torch.minimum(a.sum(-1), b.sum(-1))
-    if problem.mass is not None:
-        mass = torch.minimum(problem.mass.double().reshape(count), mass)
+    mass = transported_mass(problem)
     rounded, feasible = _round(problem, plan.reshape(count, n, m).to(torch.float64, copy=True), a, b, mass)
-    primal = torch.where(feasible, _priced(problem, rounded), torch.inf)
-    if problem.mass is None:
-        dual = _balanced_bound(problem, a, b, f.double().reshape(count, n))
-    else:
-        price = mass_price.double().reshape(count)
-        dual = _partial_bound(problem, a, b, mass, f.double().reshape(count, n), price)
+    primal = torch.where(feasible, priced(problem, rounded), torch.inf)
     # Bounds cross only by rounding.
-    dual = torch.minimum(dual, primal)
+    dual = torch.minimum(dual_bound(problem, f.reshape(count, n), mass_price.reshape(count)).value, primal)
     bounds = (bound.reshape(batch) for bound in (primal, dual, primal - dual))
     return Certificate(rounded.reshape(*batch, n, m), *bounds)
 
@@ -77,61 +69,3 @@ def _round(problem: Problem, plan: Tensor, a: Tensor, b: Tensor, mass: Tensor) -
     forbidden = problem.flat_cost(slice(None)) == torch.inf
     plan = round_plan_around(forbidden, plan, a, b, mass)
     return plan, reroute(problem, plan, a, b, mass)
-
-
-def _row_blocks(problem: Problem) -> list[slice]:
-    n, m = problem.size
-    step = max(1, _BLOCK // max(1, m * problem.batch_shape.numel()))
-    return [slice(begin, begin + step) for begin in range(0, n if m else 0, step)]
-
-
-def _priced(problem: Problem, plan: Tensor) -> Tensor:
-    total = plan.new_zeros(len(plan))
-    for rows in _row_blocks(problem):
-        cost = problem.flat_cost(rows).double()
-        cost = cost.masked_fill(cost == torch.inf, 0.0) if problem.forbids else cost
-        total += torch.einsum("bij,bij->b", plan[:, rows], cost)
-    return total
-
-
-def _balanced_bound(problem: Problem, a: Tensor, b: Tensor, f: Tensor) -> Tensor:
-    """Two c-transforms: the largest g that f allows, then the largest f that this g allows."""
-    g = _finite(_of_targets(problem, _taking_part(f, a)))
-    f = _finite(_of_sources(problem, _taking_part(g, b)))
-    return (a * f).sum(-1) + (b * g).sum(-1)
-
-
-def _partial_bound(problem: Problem, a: Tensor, b: Tensor, mass: Tensor, f: Tensor, price: Tensor) -> Tensor:
-    """C-transforms under f, g ≤ 0, then the largest price of mass that both allow."""
-    shift = price.unsqueeze(-1)
-    g = (_of_targets(problem, _taking_part(f.clamp(max=0.0), a)) - shift).clamp(max=0.0)
-    free = _of_sources(problem, _taking_part(g, b))
-    f = (free - shift).clamp(max=0.0)
-    # The largest price is the least of cost − f − g, whose least over the targets is at hand.
-    price = (free - _taking_part(f, a)).amin(-1) if f.shape[-1] else price
-    return mass * _finite(price) + (a * f).sum(-1) + (b * g).sum(-1)
-
-
-def _of_targets(problem: Problem, f: Tensor) -> Tensor:
-    """Give the least of cost − f over the sources, `inf` where no pair is allowed."""
-    least = f.new_full((len(f), problem.size[1]), torch.inf)
-    for rows in _row_blocks(problem):
-        torch.minimum(least, (problem.flat_cost(rows) - f[:, rows, None]).amin(1), out=least)
-    return least
-
-
-def _of_sources(problem: Problem, g: Tensor) -> Tensor:
-    """Give the least of cost − g over the targets."""
-    least = g.new_full((len(g), problem.size[0]), torch.inf)
-    for rows in _row_blocks(problem):
-        least[:, rows] = (problem.flat_cost(rows) - g[:, None]).amin(2)
-    return least
-
-
-def _taking_part(potentials: Tensor, weights: Tensor) -> Tensor:
-    """Let the potentials of nodes of weight 0 bind nobody."""
-    return torch.where(weights > 0, potentials, -torch.inf)
-
-
-def _finite(potentials: Tensor) -> Tensor:
-    return torch.where(potentials.isfinite(), potentials, 0.0)

@@ -38,6 +38,7 @@ class SolverResult:
         n_iter: Iterations spent on each problem.
         error: Constraint violation of the plan, relative to the mass.
         status: One `Status` for each problem.
+        shortfall: What to warn of, where a problem missed something else than a violation; empty where none did.
     """
 
     f: Float[Tensor, "batch sources"]
@@ -47,6 +48,7 @@ class SolverResult:
     n_iter: Int[Tensor, " batch"]
     error: Float[Tensor, " batch"]
     status: Int[Tensor, " batch"]
+    shortfall: str = ""
 
 
 class Solver(ABC):

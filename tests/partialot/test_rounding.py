@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import partialot
-from partialot.rounding import reroute, round_plan, round_plan_around
+from partialot.rerouting import reroute
+from partialot.rounding import round_plan, round_plan_around
 
 SIZE = (3, 5, 6)
 """A batch of three problems."""
