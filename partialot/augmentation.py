@@ -19,7 +19,7 @@ from partialot.arrays import FloatArray
 from partialot.errors import checks_its_inputs
 from partialot.kernels import dispatch, reference
 from partialot.kernels.primitives import Entries, Prices, Source
-from partialot.problem import Problem, block_room
+from partialot.problem import Problem
 
 _AT_CEILING = 1e-10
 """How far below its ceiling, in units of the regularisation, a capped potential counts as at it: some roundings."""
@@ -115,11 +115,6 @@ class BorderedProblem:
         cost = self.problem.flat_cost(slice(None)).detach()
         return cost if cost[:1].is_contiguous() else cost.contiguous()
 
-    @cached_property
-    def _rooms(self) -> tuple[Tensor | None, Tensor | None]:
-        """Memory that lazy prices, and densities, are written over one block after the other."""
-        return block_room(self.problem.geometry), block_room(self.problem.geometry)
-
     def row_blocks(self) -> list[slice]:
         """Cut the sources into blocks whose prices are evaluated together."""
         return self.problem.row_blocks()
@@ -132,7 +127,11 @@ class BorderedProblem:
             rows: Which sources.
             unit: Exponents per unit of cost.
         """
-        cost = self.problem.flat_cost(rows, self._rooms[0]).detach() if self.matrix is None else self.matrix[:, rows]
+        cost = (
+            self.problem.flat_cost(rows, self.problem.rooms[0]).detach()
+            if self.matrix is None
+            else self.matrix[:, rows]
+        )
         return Prices(cost, 1 / self.scale.detach() if unit is None else unit, self.shift)
 
     def scaled_cost(self) -> Float[Tensor, "batch n m"]:
@@ -157,7 +156,7 @@ class BorderedProblem:
         prices = self.prices(rows)
         count = prices.cost.shape[0]
         source = torch.full((count,), int(Source.COST), dtype=torch.int8, device=prices.cost.device)
-        room = self._rooms[1]
+        room = self.problem.rooms[1]
         if room is None or room.numel() < prices.cost.numel():
             room = torch.empty(prices.cost.numel(), dtype=prices.cost.dtype, device=prices.cost.device)
         block = room[: prices.cost.numel()].view(prices.cost.shape)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -156,6 +157,14 @@ class Problem:
             return block.reshape(1, *block.shape[-2:]).expand(self.batch_shape.numel(), -1, -1)
         return block.expand(*self.batch_shape, *block.shape[-2:]).reshape(self.batch_shape.numel(), *block.shape[-2:])
 
+    @cached_property
+    def rooms(self) -> tuple[Tensor | None, Tensor | None]:
+        """Memory that lazy prices, and what is computed from them, are written over one block after the other.
+
+        Between blocks of their own, whatever small is kept would leave holes that no other block fits into.
+        """
+        return _block_room(self.geometry), _block_room(self.geometry)
+
     def row_blocks(self) -> list[slice]:
         """Cut the sources into blocks whose prices are evaluated together: one of all where they are stored."""
         return row_blocks(self.geometry)
@@ -169,11 +178,8 @@ def row_blocks(geometry: Geometry) -> list[slice]:
     return [slice(start, min(n, start + step)) for start in range(0, max(n, 1), max(step, 1))]
 
 
-def block_room(geometry: Geometry) -> Tensor | None:
-    """Give memory for the largest block of lazy prices, to be written over by one block after the other.
-
-    Between blocks of their own, whatever small is kept would leave holes that no other block fits into.
-    """
+def _block_room(geometry: Geometry) -> Tensor | None:
+    """Give memory for the largest block of lazy prices."""
     if not geometry.is_lazy:
         return None
     rows = max(block.stop - block.start for block in row_blocks(geometry))
@@ -201,7 +207,7 @@ def _extent(geometry: Geometry, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, b
     lows: list[Tensor] = []
     highs: list[Tensor] = []
     forbids, padded = False, bool((a <= 0).any()) or bool((b <= 0).any())
-    room = block_room(geometry)
+    room = _block_room(geometry)
     for rows in row_blocks(geometry):
         block = geometry.block(rows, room)
         if not block.numel():

@@ -17,6 +17,8 @@ def density(
 ) -> Float[Tensor, "flat rows m"]:
     """Give exp((f_i + g_j − cost_ij) / reg) of some sources, in the working type, the batch flattened.
 
+    Where no graph is recorded, the next block is written over this one.
+
     Args:
         problem: With a `reg`.
         f: Potentials in units of the cost, float64, with whatever graph they have.
@@ -27,7 +29,8 @@ def density(
     count = problem.batch_shape.numel()
     potentials = f.reshape(count, -1)[:, rows], g.reshape(count, -1)
     reg, shift = problem.reg.double().reshape(count), problem.lowest.reshape(count)
-    inputs = (*potentials, reg, shift, problem.flat_cost(rows))
+    room, place = (None, None) if torch.is_grad_enabled() else problem.rooms
+    inputs = (*potentials, reg, shift, problem.flat_cost(rows, room), place)
     return cast(Tensor, _Density.apply(*inputs))  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -35,10 +38,14 @@ class _Density(torch.autograd.Function):
     """exp((f_i + g_j − cost_ij) / reg); the shift is taken off both sides, which saves digits."""
 
     @staticmethod
-    def forward(ctx: Any, f: Tensor, g: Tensor, reg: Tensor, shift: Tensor, cost: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, f: Tensor, g: Tensor, reg: Tensor, shift: Tensor, cost: Tensor, place: Tensor | None
+    ) -> Tensor:
         prices = Prices(cost, 1 / reg, shift)
         source = torch.full((cost.shape[0],), int(Source.COST), dtype=torch.int8, device=cost.device)
-        block = torch.empty(cost.shape, dtype=cost.dtype, device=cost.device)
+        if place is None or place.numel() < cost.numel():
+            place = torch.empty(cost.numel(), dtype=cost.dtype, device=cost.device)
+        block = place[: cost.numel()].view(cost.shape)
         scale = reg.unsqueeze(-1)
         dispatch.write_out(Entries(prices, block, source, (f - shift.unsqueeze(-1)) / scale, g / scale))
         ctx.save_for_backward(f, g, reg, cost, block)
@@ -64,4 +71,4 @@ class _Density(torch.autograd.Function):
             of_reg = (paid - (f * rows).sum(-1) - (g * columns).sum(-1)) / reg
         if ctx.needs_input_grad[4]:
             of_cost = flowing.div_(-reg.to(flowing.dtype)[:, None, None])
-        return rows, columns, of_reg, None, of_cost
+        return rows, columns, of_reg, None, of_cost, None
