@@ -50,7 +50,7 @@ class AnnealedLP(Solver):
     entropic: ClassVar[bool] = False
     tol_gap: float = 1e-3
     max_iter: int = 10_000
-    simplex_after: int | None = 200
+    simplex_after: int | None = 100
 
     def __post_init__(self) -> None:
         """Refuse impossible settings.
