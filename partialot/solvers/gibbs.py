@@ -61,7 +61,8 @@ class GibbsKernel:
         """Pass over the costs block by block; the one block of a matrix is the matrix."""
         source = torch.where(running, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
         # Written in place: kept from block to block, small results would leave holes in the memory between large ones.
-        whole, log_columns = RowSums(*(torch.empty_like(f) for _ in range(3)), torch.zeros_like(g)), g + self._log_b
+        whole = RowSums(torch.empty_like(f), torch.empty_like(f), torch.empty_like(f), torch.zeros_like(g))
+        log_columns = g + self._log_b
         for rows in self._problem.row_blocks():
             entries = Entries(self._problem.prices(rows, self.unit), None, source, f[:, rows], log_columns)
             edge, log_weight, ceiling = (part[:, rows] for part in (update.edge, update.log_weight, update.ceiling))
