@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import ot
 import torch
-from workload import Workload, machine
 from torch import Tensor
 from tqdm import tqdm
+from workload import Workload, machine
 
 import partialot
 

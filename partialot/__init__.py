@@ -6,6 +6,7 @@ from partialot.certificate import Certificate
 from partialot.errors import ConvergenceWarning, InfeasibleProblemError, NotDifferentiableError, SolverError
 from partialot.geometry import DenseCost, Geometry, PointCloud, ShardedRows
 from partialot.gradients import Envelope, Implicit, Unrolled
+from partialot.inputs import Price
 from partialot.problem import Problem
 from partialot.solution import Solution
 from partialot.solvers import ExactLP, Sinkhorn, Status
@@ -22,6 +23,7 @@ __all__ = [
     "InfeasibleProblemError",
     "NotDifferentiableError",
     "PointCloud",
+    "Price",
     "Problem",
     "ShardedRows",
     "Sinkhorn",

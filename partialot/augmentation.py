@@ -17,6 +17,7 @@ from torch import Tensor
 
 from partialot.arrays import FloatArray
 from partialot.errors import checks_its_inputs
+from partialot.inputs import Price
 from partialot.kernels import dispatch, reference
 from partialot.kernels.primitives import Entries, Prices, Source
 from partialot.problem import Problem
@@ -38,7 +39,7 @@ def augment(
     cost: Float[Tensor, "*batch n m"] | FloatArray,
     a: Float[Tensor, "*#batch n"] | FloatArray | None = None,
     b: Float[Tensor, "*#batch m"] | FloatArray | None = None,
-    mass: float | Float[Tensor, "*#batch"] | FloatArray | None = None,
+    mass: float | Float[Tensor, "*#batch"] | FloatArray | Price | None = None,
 ) -> AugmentedProblem:
     """Write the dummy-node problem out, for reading, teaching and tests; `solve` never builds it.
 
@@ -46,10 +47,12 @@ def augment(
         cost: Price of each pair; `inf` = forbidden.
         a: Mass at each source node; default uniform, total 1.
         b: Mass at each target node; likewise.
-        mass: Total to move, in the units of `a` and `b`; None = balanced.
+        mass: Total to move, in the units of `a` and `b`; None = balanced. A `Price` is taken off
+            the cost.
 
     Returns:
-        Cost, `a` and `b` with the dummy nodes last; the corner of the cost is `inf`. Errors are those of `solve`.
+        Cost, `a` and `b` with the dummy nodes last; the corner of the cost is `inf`, or 0 beside a price.
+        Errors are those of `solve`.
 
     Example:
         >>> import torch
@@ -58,9 +61,10 @@ def augment(
     """
     problem = Problem.from_inputs(cost, a, b, mass=mass)
     dummy_a, dummy_b = (weight.to(problem.a.dtype) for weight in dummy_weights(problem))
-    bordered = torch.nn.functional.pad(problem.cost(), (0, 1, 0, 1))
+    cost = problem.cost() if problem.price is None else problem.cost() - problem.price[..., None, None]
+    bordered = torch.nn.functional.pad(cost, (0, 1, 0, 1))
     corner = torch.zeros_like(bordered, dtype=torch.bool)
-    corner[..., -1, -1] = True
+    corner[..., -1, -1] = problem.price is None
     return AugmentedProblem(
         bordered.masked_fill(corner, torch.inf).to(problem.dtype),
         torch.cat((problem.a, dummy_a.unsqueeze(-1)), dim=-1).to(problem.dtype),
@@ -71,6 +75,8 @@ def augment(
 def dummy_weights(problem: Problem) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """Give the weights Σb − M of the dummy source and Σa − M of the dummy target, in float64."""
     total_a, total_b = problem.totals()
+    if problem.price is not None:
+        return total_b, total_a
     if problem.mass is None:
         return torch.zeros_like(total_b), torch.zeros_like(total_a)
     mass, tolerance = problem.mass.double(), 8 * torch.finfo(torch.float64).eps
@@ -93,10 +99,12 @@ class BorderedProblem:
         problem: Where the prices come from, block by block where they are no matrix.
         a: Source weights over `total`, float64.
         b: Target weights over `total`, float64.
-        mass: What the real block has to carry, over `total`, float64.
+        mass: What the real block has to carry, over `total`, float64. Where mass has a price, the corner carries as
+            much, and this is it at potentials of 0: mass · exp(f_d + g_d).
         total: Σa + Σb − M in the user's units, 1 where that is 0, float64.
         scale: What one unit of potentials is in the user's units, float64: the regularisation, or 1.
-        shift: The smallest price, taken off first: exact, since the mass is fixed, and it saves digits. Constant.
+        shift: The smallest price, taken off first: exact, since the mass is fixed, and it saves digits. Constant. Where
+            mass has a price, that.
     """
 
     problem: Problem
@@ -189,7 +197,13 @@ class BorderedProblem:
         kept = (self.a[:, :-1] * self.b[:, -1:] * reference.bounded_exp(potentials.f)).sum(-1)
         kept = self.problem.ranks.sum(kept)
         lacking = (self.a[:, -1:] * self.b[:, :-1] * reference.bounded_exp(potentials.g)).sum(-1)
+        if self.problem.price is not None:
+            lacking = lacking + self.corner(potentials)
         return moved / self.total + kept + lacking - (self.b.sum(-1) > 0).to(kept.dtype)
+
+    def corner(self, potentials: "RealPotentials") -> Float[Tensor, " batch"]:
+        """Give what the pair of the dummies carries where it is allowed: at the optimum, as much as the real block."""
+        return self.mass * reference.bounded_exp(-potentials.mass.squeeze(-1))
 
     def binding(
         self, potentials: "RealPotentials"
@@ -261,6 +275,9 @@ def restrict_potentials(bordered: BorderedProblem, potentials: RealPotentials) -
     if problem.formulation == "capped":
         potentials = _relative_to_nothing(bordered, potentials)
     of_a, of_b, price = potentials.f * scale, potentials.g * scale, shift + potentials.mass * scale
+    if problem.price is not None:
+        nothing = torch.zeros_like(price.squeeze(-1))
+        return Duals(of_a, of_b, of_b + price, nothing, problem.price.double().reshape(nothing.shape))
     if problem.mass is not None:
         return Duals(of_a, of_b, of_b + price, price.squeeze(-1), price.squeeze(-1))
     mean_a = problem.ranks.sum((bordered.a[:, :-1] * of_a).sum(-1, keepdim=True))
@@ -301,7 +318,12 @@ def add_dummy_nodes(problem: Problem) -> BorderedProblem:
         # not.
         part = torch.where(dummy_a == 0, b[..., :-1].sum(-1), problem.mass.double() / safe.squeeze(-1))
         mass = torch.where(dummy_b == 0, mass, part)
+    shift = problem.lowest
     scale = torch.ones_like(mass) if problem.reg is None else problem.reg.double()
+    if problem.price is not None:
+        # Prices are counted from that of mass: the corner is then free, and only its derivative knows of the price.
+        shift = problem.price.detach().double()
+        mass = a[..., -1] * b[..., -1] * ((problem.price.double() - shift) / scale.detach()).exp()
     count, (n, m) = problem.batch_shape.numel(), problem.size
     return BorderedProblem(
         problem=problem,
@@ -310,5 +332,5 @@ def add_dummy_nodes(problem: Problem) -> BorderedProblem:
         mass=mass.reshape(count),
         total=safe.reshape(count),
         scale=scale.reshape(count),
-        shift=problem.lowest.reshape(count),
+        shift=shift.reshape(count),
     )

@@ -19,7 +19,8 @@ class DualBound(NamedTuple):
         f: (batch, n), of the sources; at most 0 in partial problems.
         g: (batch, m), of the targets; likewise.
         price: (batch,), of mass; 0 in balanced problems.
-        value: (batch,), ⟨a, f⟩ + ⟨b, g⟩ + mass · price, which no plan costs less than.
+        value: (batch,), ⟨a, f⟩ + ⟨b, g⟩ + mass · price, which no plan costs less than; without the last where the price
+            is given, which is what no plan costs less than after the price is paid for what it moves.
     """
 
     f: Tensor
@@ -55,6 +56,11 @@ def dual_bound(problem: Problem, f: Float[Tensor, "batch n"], price: Float[Tenso
     count = problem.batch_shape.numel()
     a, b = (side.double().reshape(count, side.shape[-1]) for side in (problem.a, problem.b))
     f, price = f.double(), price.double()
+    if problem.price is not None:
+        shift = problem.price.double().reshape(count, 1)
+        g = _finite((_of_targets(problem, _taking_part(f.clamp(max=0.0), a)) - shift).clamp(max=0.0))
+        f = _finite((_of_sources(problem, _taking_part(g, b)) - shift).clamp(max=0.0))
+        return DualBound(f, g, shift.squeeze(-1), (a * f).sum(-1) + (b * g).sum(-1))
     if problem.mass is None:
         # The largest g that f allows, then the largest f that this g allows.
         g = _finite(_of_targets(problem, _taking_part(f, a)))

@@ -55,8 +55,12 @@ def certify(
     count = batch.numel()
     a, b = problem.a.double().reshape(count, n), problem.b.double().reshape(count, m)
     mass = transported_mass(problem)
+    if problem.price is not None:
+        mass = torch.minimum(plan.double().sum((-2, -1)).reshape(count), mass)
     rounded, feasible = _round(problem, plan.reshape(count, n, m).to(torch.float64, copy=True), a, b, mass)
     primal = torch.where(feasible, priced(problem, rounded), torch.inf)
+    if problem.price is not None:
+        primal = primal - problem.price.double().reshape(count) * rounded.sum((-2, -1))
     # Bounds cross only by rounding.
     dual = torch.minimum(dual_bound(problem, f.reshape(count, n), mass_price.reshape(count)).value, primal)
     bounds = (bound.reshape(batch) for bound in (primal, dual, primal - dual))
@@ -68,4 +72,7 @@ def _round(problem: Problem, plan: Tensor, a: Tensor, b: Tensor, mass: Tensor) -
         return round_plan(plan, a, b, mass), torch.ones_like(mass, dtype=torch.bool)
     forbidden = problem.flat_cost(slice(None)) == torch.inf
     plan = round_plan_around(forbidden, plan, a, b, mass)
+    if problem.price is not None:
+        # Less is feasible too.
+        return plan, torch.ones_like(mass, dtype=torch.bool)
     return plan, reroute(problem, plan, a, b, mass)

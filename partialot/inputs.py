@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -46,6 +47,19 @@ def scalar(name: str, value: object, geometry: Geometry) -> Tensor | None:
             f"`{name}` must be a number that {held.dtype} can hold. Found {value}, which becomes 0. Work in float64."
         )
     return held
+
+
+@dataclass(frozen=True, eq=False)
+class Price:
+    """A price of mass in place of the mass: what pays less than it moves, as much as the weights allow.
+
+    `solve(cost, a, b, mass=Price(0.4))` minimises ⟨cost − 0.4, plan⟩ under plan · 1 ≤ a and planᵀ · 1 ≤ b.
+
+    Attributes:
+        value: In units of the cost, finite, any sign; a scalar or (*batch,), differentiable.
+    """
+
+    value: float | Tensor | FloatArray
 
 
 def check_formulation(formulation: object, *, has_mass: bool, has_reg: bool) -> None:

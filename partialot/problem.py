@@ -14,6 +14,7 @@ from partialot.errors import InfeasibleProblemError
 from partialot.geometry import DenseCost, Geometry
 from partialot.inputs import (
     Formulation,
+    Price,
     broadcast_batches,
     check_formulation,
     check_weights,
@@ -39,7 +40,8 @@ class Problem:
         geometry: The prices, `cost_ij` for moving one unit from source i to target j.
         a: Mass at each source node, at least 0; float16 and bfloat16 inputs are held as float32 from here on.
         b: Mass at each target node.
-        mass: Total to move; None = balanced, all of it.
+        mass: Total to move; None = balanced, all of it, or left to the price.
+        price: What a unit of mass pays; None where the mass is given.
         reg: Entropic regularisation in units of the cost; None = the exact linear programme.
         formulation: What `reg` regularises: "dummy", the problem with dummy nodes, or "capped", what moves only.
         dtype: The type the user works in, which the answer is returned in.
@@ -52,6 +54,7 @@ class Problem:
     a: Float[Tensor, "*batch n"]
     b: Float[Tensor, "*batch m"]
     mass: Float[Tensor, "*batch"] | None
+    price: Float[Tensor, "*batch"] | None
     reg: Float[Tensor, "*batch"] | None
     formulation: Formulation
     dtype: torch.dtype
@@ -67,7 +70,7 @@ class Problem:
         a: Tensor | FloatArray | None = None,
         b: Tensor | FloatArray | None = None,
         *,
-        mass: float | Tensor | FloatArray | None = None,
+        mass: float | Tensor | FloatArray | Price | None = None,
         reg: float | Tensor | FloatArray | None = None,
         formulation: Formulation = "dummy",
     ) -> "Problem":
@@ -77,7 +80,7 @@ class Problem:
             cost: Prices (*batch, n, m), or a geometry.
             a: (*batch, n); default uniform of total 1.
             b: (*batch, m); likewise.
-            mass: Scalar or (*batch,).
+            mass: Scalar or (*batch,), or a price of it.
             reg: Scalar or (*batch,).
             formulation: What `reg` regularises, see `solve`.
 
@@ -92,10 +95,12 @@ class Problem:
         """
         geometry = cost if isinstance(cost, Geometry) else DenseCost(cost)
         ranks, working, given = geometry.ranks, working_type(geometry.dtype), a is not None
+        price, mass = (mass.value, None) if isinstance(mass, Price) else (None, mass)
         with ranks.together():
             check_formulation(formulation, has_mass=mass is not None, has_reg=reg is not None)
             a, b = weights(geometry, a, b)
-            scalars = {"mass": scalar("mass", mass, geometry), "reg": scalar("reg", reg, geometry)}
+            numbers = {"mass": mass, "price": price, "reg": reg}
+            scalars = {name: scalar(name, value, geometry) for name, value in numbers.items()}
             batch = broadcast_batches(geometry, a, b, scalars)
             dtype, geometry = geometry.dtype, geometry.prepare()
             lowest, highest, forbids = _extent(geometry, a, b)
@@ -103,12 +108,14 @@ class Problem:
         derived = f"given: {given}, batch {tuple(a.shape[:-1])}, requires_grad: {a.requires_grad}"
         ranks.require_same({"a": derived, "b": b, **scalars, "torch.is_grad_enabled()": torch.is_grad_enabled()})
         lowest, highest = -ranks.max(-lowest.expand(batch)), ranks.max(highest.expand(batch))
+        held = {name: None if value is None else value.to(working).expand(batch) for name, value in scalars.items()}
         problem = cls(
             geometry=geometry,
             a=a.to(working).expand(*batch, -1),
             b=b.to(working).expand(*batch, -1),
-            mass=None if scalars["mass"] is None else scalars["mass"].to(working).expand(batch),
-            reg=None if scalars["reg"] is None else scalars["reg"].to(working).expand(batch),
+            mass=held["mass"],
+            price=held["price"],
+            reg=held["reg"],
             formulation=formulation,
             dtype=dtype,
             lowest=torch.where(lowest.isfinite(), lowest, 0.0),
@@ -117,6 +124,11 @@ class Problem:
         )
         _check_values(problem)
         return problem
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether everything has to move."""
+        return self.mass is None and self.price is None
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -238,7 +250,13 @@ def _extent(geometry: Geometry, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, b
 def _check_values(problem: Problem) -> None:
     if problem.lowest.numel():
         _check_reg(problem, float((problem.highest - problem.lowest).max()))
-    _check_mass(problem)
+    if problem.price is None:
+        _check_mass(problem)
+    elif not bool(problem.price.isfinite().all()):
+        raise ValueError(
+            f"`Price` must hold a finite number. Found {float(problem.price[~problem.price.isfinite()][0])}"
+            f"{where(~problem.price.isfinite())}. Pass what a unit of mass may cost, or the `mass` itself."
+        )
 
 
 def _check_reg(problem: Problem, spread: float) -> None:

@@ -39,8 +39,8 @@ class Solution:
     Attributes:
         problem: What was solved, with the inputs broadcast to the full batch shape.
         value: The objective: ⟨cost, plan⟩, plus reg · KL(P̃ ‖ Ã⊗B̃/T) over the dummy-node problem when `reg` is given.
-            Capped: plus reg · Σ plan · (log plan − 1). Differentiable with respect to every input. Before convergence,
-            the dual objective reached.
+            Capped: plus reg · Σ plan · (log plan − 1). Where mass has a price, less that times the mass. Differentiable
+            with respect to every input. Before convergence, the dual objective reached.
         mass_price: ∂value/∂mass, what one more unit would cost. At mass 0 under `reg` the true slope is −∞ and a large
             finite one is given. In balanced problems, where mass cannot grow alone, the value per unit of mass.
         n_iter: Sweeps spent on each problem; 0 for `ExactLP`.
@@ -86,8 +86,9 @@ class Solution:
         """
         rows, columns = -self.slack_a, -self.slack_b
         moved, ranks = self.mass, self.problem.ranks
-        balanced = self.problem.mass is None
-        wanted = ranks.sum(self.problem.a.sum(-1)) if self.problem.mass is None else self.problem.mass
+        balanced, wanted = self.problem.is_balanced, self.problem.mass
+        if wanted is None:
+            wanted = ranks.sum(self.problem.a.sum(-1)) if balanced else moved
         above, below = ((side.abs() if balanced else side.clamp(min=0)).sum(-1) for side in (rows, columns))
         wanted = wanted.to(moved.dtype)
         worst = torch.maximum(torch.maximum(ranks.sum(above), below), (moved - wanted).abs())

@@ -11,7 +11,7 @@ from partialot.augmentation import BorderedProblem, add_dummy_nodes
 from partialot.errors import ConvergenceWarning
 from partialot.geometry import Geometry, ShardedRows
 from partialot.gradients import Answer, Gradient, Implicit, Unrolled
-from partialot.inputs import Formulation, checks_its_inputs
+from partialot.inputs import Formulation, Price, checks_its_inputs
 from partialot.problem import Problem
 from partialot.solution import Known, Solution
 from partialot.solvers import ExactLP, Sinkhorn, Solver, SolverResult, Status
@@ -29,7 +29,7 @@ def solve(
     a: Float[Tensor, "*#batch n"] | FloatArray | None = None,
     b: Float[Tensor, "*#batch m"] | FloatArray | None = None,
     *,
-    mass: float | Float[Tensor, "*#batch"] | FloatArray | None = None,
+    mass: float | Float[Tensor, "*#batch"] | FloatArray | Price | None = None,
     reg: float | Float[Tensor, "*#batch"] | FloatArray | None = None,
     solver: Solver | None = None,
     formulation: Formulation = "dummy",
@@ -49,7 +49,9 @@ def solve(
         a: Mass at each source node, at least 0, any total. A node of weight 0 takes no part. Default: uniform, total 1.
         b: Mass at each target node, likewise.
         mass: Total to move, in the units of `a` and `b` (not a fraction), from 0 to the smaller total; sums may differ
-            by some ulps. None moves everything and needs equal totals.
+            by some ulps. None moves everything and needs equal totals. `Price(p)` in place of a mass moves what pays:
+            minimises ⟨C − p, P⟩ under the same inequalities; with `reg`, both dummy nodes then hold as much as the
+            whole other side and may keep it between them at no price (the dustbins of SuperGlue are such a price).
         reg: Entropic regularisation in units of the cost; None solves the linear programme exactly.
         solver: How to solve; None takes `Sinkhorn()` with `reg` and `ExactLP()` without.
         formulation: What `reg` regularises: "dummy", the plan and what stays behind, whose optimum does not depend on
@@ -80,10 +82,12 @@ def solve(
         Caffarelli and McCann (2010), Free boundaries in optimal transport and Monge-Ampère obstacle problems.
         Chapel, Alaya and Gasso (2020), Partial optimal transport with applications on positive-unlabeled learning.
         Cuturi (2013), Sinkhorn distances: lightspeed computation of optimal transport.
+        Sarlin, DeTone, Malisiewicz and Rabinovich (2020), SuperGlue: learning feature matching with graph neural
+        networks, section 3.3: dustbins.
     """
     problem = Problem.from_inputs(cost, a, b, mass=mass, reg=reg, formulation=formulation)
     with problem.ranks.together():
-        _check_options(solver, gradient, init, formulation)
+        _check_options(solver, gradient, init, problem)
         _check_start(init, problem)
         solver = gradient.prepare(_choose(solver, problem))
         _check_sharding(problem, solver, gradient)
@@ -112,17 +116,19 @@ def _choose(solver: Solver | None, problem: Problem) -> Solver:
     return solver
 
 
-def _check_options(solver: object, gradient: object, init: object, formulation: Formulation) -> None:
+def _check_options(solver: object, gradient: object, init: object, problem: Problem) -> None:
     options = (("solver", solver, Solver | None), ("gradient", gradient, Gradient), ("init", init, Solution | None))
     for name, value, kind in options:
         if not isinstance(value, kind):
             raise TypeError(
                 f"`{name}` must be {_KINDS[name]}. Found {value!r}. Pass an instance, or leave `{name}` out."
             )
-    if formulation == "capped" and isinstance(gradient, Unrolled):
+    special = problem.formulation == "capped" or problem.price is not None
+    if special and isinstance(gradient, Unrolled):
+        found = "a `Price`" if problem.price is not None else "`formulation='capped'`"
         raise ValueError(
-            "`gradient=Unrolled()` must have the formulation with dummy nodes, whose sweeps have derivatives "
-            "everywhere. Found `formulation='capped'`. Pass `gradient=Implicit()`."
+            f"`gradient=Unrolled()` must have a mass and the formulation with dummy nodes. Found {found}. "
+            "Pass `gradient=Implicit()`."
         )
     if init is not None and isinstance(gradient, Unrolled):
         raise ValueError(
@@ -136,11 +142,12 @@ def _check_sharding(problem: Problem, solver: Solver, gradient: Gradient) -> Non
         return
     found = None if solver.entropic else "`reg=None`"
     found = f"`formulation={problem.formulation!r}`" if problem.formulation != "dummy" else found
+    found = "a `Price`" if problem.price is not None else found
     found = "`gradient=Unrolled()`" if isinstance(gradient, Unrolled) else found
     if found is not None:
         raise ValueError(
-            "Rows that are sharded must be solved with `reg`, `formulation='dummy'` and `gradient=Implicit()` or "
-            f"`Envelope()`. Found {found}. Pass those, or gather the costs on one rank and solve there."
+            "Rows that are sharded must be solved with `reg`, without a price, with `formulation='dummy'` and with "
+            f"`gradient=Implicit()` or `Envelope()`. Found {found}. Pass those, or gather the costs on one rank and solve there."
         )
 
 

@@ -14,7 +14,8 @@ and D_ij (λ_i β_j + μ_j α_i + α_i β_j σ) for c_ij. Nothing is divided by 
 Eliminating λ and writing μ = √β x, σ = y/√mass leaves a symmetric positive semidefinite system, solved by conjugate
 gradients; its products Dᵀ (α ∘ D x) read the matrix once. Where a side has no dummy, the mass equation repeats the
 others and is left out; where neither has one, √β is the null vector, the constant that may be added to f and taken
-from g, and is projected out.
+from g, and is projected out. Where mass has a price, the equation of the mass is Σ_ij α_i β_j D_ij = μ exp(−s) with
+μ = α_d β_d, so that mass σ becomes 2 mass σ and the derivative for μ is exp(−s) σ.
 
 Capped problems have the same system without dummies, over the nodes whose constraint binds: R_i = 1 where the potential
 is below its ceiling. The others' potentials are the ceilings −log α_i, constants but for α_i, and their equations are
@@ -60,6 +61,8 @@ class AdjointSystem:
         self._bound, rooms = bordered.binding(potentials)
         self.a, self.b = alpha[:, :-1], beta[:, :-1]
         mass = bordered.mass.detach().unsqueeze(-1)
+        if bordered.problem.price is not None:
+            mass = bordered.corner(potentials).detach().unsqueeze(-1)
         self.carries = (rooms[0] & rooms[1] & (mass > 0)).to(mass.dtype)
         self.free = (~rooms[0] & ~rooms[1]).to(mass.dtype)
         self.mass = mass.clamp(min=torch.finfo(mass.dtype).tiny)
@@ -106,7 +109,9 @@ class AdjointSystem:
         from_rows = torch.stack((self.rows * of_f, self.bound_a * self.rows.square())).sum(-1, keepdim=True)
         from_rows = self.ranks.sum(from_rows)
         right_mass = of_mass - from_rows[0] - (self.link * alone).sum(-1, keepdim=True)
-        corner = 1 - unit.square() * from_rows[1]
+        # Where mass has a price, its equation has a second term that falls as the real block grows.
+        terms = 1.0 if self.bordered.problem.price is None else 2.0
+        corner = terms - unit.square() * from_rows[1]
         constant = torch.cat((root * self.free, torch.zeros_like(unit)), dim=-1)
         constant = constant / constant.square().sum(-1, keepdim=True).sqrt().clamp(min=torch.finfo(root.dtype).tiny)
         nothing = torch.zeros_like(self.a)

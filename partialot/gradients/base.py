@@ -92,17 +92,21 @@ def answer_by_envelope(
     """
     duals = restrict_potentials(bordered, potentials)
     problem, ranks, of_reg = bordered.problem, bordered.problem.ranks, None
+    of_mass, paid = duals.of_mass, 0.0
+    if problem.price is not None:
+        of_mass = -(bordered.corner(potentials) * bordered.total if entropic else result.moved)
+        paid = -of_mass * problem.price.reshape(of_mass.shape)
     if entropic:
         number = dual_objective(bordered, potentials, result.moved)
         if problem.reg is not None and problem.reg.requires_grad:
-            linear = _linear_value(bordered, potentials, plan)
+            linear = _linear_value(bordered, potentials, plan) - paid
             of_reg = (_euler_sum(problem, duals) - linear) / bordered.scale
             if problem.formulation == "capped" and problem.mass is not None:
                 of_reg = of_reg - problem.mass.reshape(of_reg.shape)
             of_reg = ranks.share(of_reg)
     else:
-        number = _linear_value(bordered, potentials, plan)
-    slopes = duals.of_a, ranks.share(duals.of_b), ranks.share(duals.of_mass), of_reg
+        number = _linear_value(bordered, potentials, plan) - paid
+    slopes = duals.of_a, ranks.share(duals.of_b), ranks.share(of_mass), of_reg
     value = attach_derivatives(bordered, ranks.share(number.detach()), plan, slopes)
     if plan is None:
         value = _LazyValue.apply(value, bordered, potentials, *problem.geometry.tensors)  # pyright: ignore
@@ -193,8 +197,9 @@ def attach_derivatives(
     pairs = [(problem.a.reshape(of_a.shape), of_a), (problem.b.reshape(of_b.shape), of_b)]
     if plan is not None:
         pairs.append((problem.flat_cost(slice(None)), plan))
-    if problem.mass is not None:
-        pairs.append((problem.mass.reshape(count), of_mass))
+    amount = problem.mass if problem.price is None else problem.price
+    if amount is not None:
+        pairs.append((amount.reshape(count), of_mass))
     if problem.reg is not None and of_reg is not None:
         pairs.append((problem.reg.reshape(count), of_reg))
     inputs, derivatives = zip(*pairs, strict=True)
@@ -243,5 +248,5 @@ class _Refusal(torch.autograd.Function):
 def refuse(tensor: Tensor, problem: Problem, reason: str = _VALUE_ONLY) -> Tensor:
     """Give back `tensor` so that differentiating it with respect to the problem's inputs raises."""
     inputs = [*problem.geometry.tensors, problem.a, problem.b]
-    inputs += [x for x in (problem.mass, problem.reg) if x is not None]
+    inputs += [x for x in (problem.mass, problem.price, problem.reg) if x is not None]
     return cast(Tensor, _Refusal.apply(reason, tensor, *inputs))  # pyright: ignore[reportUnknownMemberType]

@@ -12,6 +12,7 @@ from partialot.gradients.base import Answer, Gradient, answer_by_envelope
 from partialot.gradients.envelope import Envelope
 from partialot.gradients.once import once
 from partialot.gradients.plan import Direct
+from partialot.kernels.reference import bounded_exp
 from partialot.problem import Problem
 from partialot.solvers import Solver, SolverResult
 
@@ -123,4 +124,6 @@ class _Optimum(torch.autograd.Function):
                 of_scale, of_prices = system.of_prices(*solved, direct)
         of_prices = of_prices or (None,) * ctx.prices
         of_mass = ranks.share(solved[2].squeeze(-1))
+        if bordered.problem.price is not None:
+            of_mass = of_mass * bounded_exp(-potentials.mass.squeeze(-1))
         return None, None, None, None, None, None, of_a, of_b, of_mass, of_total, of_scale, *of_prices

@@ -73,7 +73,7 @@ class Loop:
         self.annealing = Annealing(problem, sweeps, wanted=annealing and init is None)
         self.running: Tensor = torch.ones_like(self.mass, dtype=torch.bool)
         self.column_error: Tensor = torch.full_like(self.mass, torch.inf)
-        self.edge_share = self.mass.clone()
+        self.edge_share, self.corner = self.mass.clone(), torch.zeros_like(self.mass)
         self.best, self.error = self.column_error.clone(), self.column_error.clone()
         self.moved, self.edge = torch.zeros_like(self.mass), torch.zeros_like(self.mass)
         self.stalled: Tensor = torch.zeros_like(self.mass, dtype=torch.int64)
@@ -113,11 +113,11 @@ class Loop:
 
     def _measure(self, rows: RowSums) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Give the constraint violation and the mass that moves from this rank's sources."""
-        self.edge = self.f[:, -1] + _log_sum_exp(self.b.log[:, :-1] + self.g[:, :-1])
+        self.edge = self._edge(self.f[:, -1], self.b.log, self.g)
         carried = self.a.value[:, :-1] * rows.fraction
         error = (carried * _off(rows.log_total)).sum(-1)
-        error = error + self.ranks.share(self.edge_share * _off(self.edge) * (self.a.value[:, -1] > 0))
-        error = error / self.mass + self.ranks.share(self.column_error)
+        of_edge = (self.edge_share + self.corner) * _off(self.edge) * (self.a.value[:, -1] > 0)
+        error = (error + self.ranks.share(of_edge)) / self.mass + self.ranks.share(self.column_error)
         # All decisions follow from this one sum, which is equal on all ranks to the last bit.
         error = self.ranks.sum(error).nan_to_num(nan=torch.inf)
         return error, (carried * rows.log_total.exp()).sum(-1)
@@ -130,19 +130,38 @@ class Loop:
         columns = self._sum_columns(rows, f, f_edge)
         moved = self._step(columns.log_total)
         log_mass = _log_sum_exp(columns.log_real + moved).unsqueeze(-1)
-        step = self.mass.log().unsqueeze(-1) - log_mass
-        g_edge = self.g[:, -1:] + _log_sum_exp(self.a.log[:, :-1] + f, self.ranks).unsqueeze(-1)
-        g = torch.cat((self.g[:, :-1] + moved, self.g[:, -1:] + self._step(g_edge) - step), dim=-1)
+        g_edge = self._edge(self.g[:, -1], self.a.log, torch.cat((f, f_edge), dim=-1), self.ranks).unsqueeze(-1)
+        g_edge = self.g[:, -1:] + self._step(g_edge)
+        step = self._mass_step(log_mass, f_edge + g_edge)
+        g = torch.cat((self.g[:, :-1] + moved, g_edge - step), dim=-1)
         f = torch.cat((f + step, f_edge), dim=-1)
         # What columns are off by, without differences of like numbers: the mass may be minute.
         real, left = (columns.log_real + moved).exp(), columns.log_total + moved
         share = (columns.log_real - columns.log_total - self.b.log[:, :-1]).exp().nan_to_num(nan=0.0)
         off = (self.b.value[:, :-1] * left.expm1() + real * step.expm1()).abs()
-        self.column_error = (off * share).sum(-1) / self.mass
+        self.column_error = ((off * share).sum(-1) + self.corner * step.squeeze(-1).expm1().abs()) / self.mass
         self.edge_share = (real * (1 - share)).sum(-1)
         running = self.running.unsqueeze(-1)
         self.f, self.g = torch.where(running, f, self.f), torch.where(running, g, self.g)
         self._anneal()
+
+    def _edge(
+        self, own: Tensor, log_weights: Tensor, others: Tensor, ranks: Communicator = ALONE
+    ) -> Float[Tensor, " batch"]:
+        """Give the logarithm of a dummy's sum over its weight; where mass has a price, the other dummy is in it."""
+        seen = slice(None, -1 if self.problem.problem.price is None else None)
+        return own + _log_sum_exp(log_weights[:, seen] + others[:, seen], ranks)
+
+    def _mass_step(self, log_mass: Tensor, of_corner: Tensor) -> Float[Tensor, "batch 1"]:
+        """Give what the real sources rise and the dummy target falls by, to the exact maximum of the dual."""
+        if self.problem.problem.price is None:
+            return self.mass.log().unsqueeze(-1) - log_mass
+        # Raised by t, the real block grows by e^t and the corner falls by as much; the dual wants them equal.
+        log_corner = self.a.log[:, -1:] + self.b.log[:, -1:] + of_corner
+        self.mass = torch.where(self.running, ((log_corner + log_mass) / 2).exp().squeeze(-1), self.mass)
+        self.mass = self.mass.clamp(min=torch.finfo(torch.float64).tiny)
+        self.corner = self.mass
+        return (log_corner - log_mass) / 2
 
     def _anneal(self) -> None:
         """Go on at another regularisation where the errors ask for it; what was measured at the last one is void."""
@@ -208,6 +227,10 @@ class Loop:
         self.used = used
         edge = (self.a.log[:, -1:] + self.f[:, -1:] + self.g[:, :-1] + self.b.log[:, :-1]).exp()
         border = self.ranks.sum((self.a.log[:, :-1] + self.f[:, :-1] + self.g[:, -1:]).exp().sum(-1))
+        if self.problem.problem.price is not None:
+            self.corner = self.mass * (self.f[:, -1] + self.g[:, -1]).exp()
+            border = border + self.corner / self.b.value[:, -1]
+            self.mass = self.corner.clamp(min=torch.finfo(torch.float64).tiny)
         wrong = (rows.columns + edge - self.b.value[:, :-1]).abs().sum(-1)
         wrong = wrong + (border - 1).abs() * self.b.value[:, -1] + (rows.columns.sum(-1) - self.mass).abs()
         return torch.where(self.ranks.sum((rows.moved != 0).sum(-1)) == 0, wrong / self.mass, torch.inf)

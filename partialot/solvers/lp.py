@@ -15,6 +15,7 @@ from torch import Tensor
 from partialot.augmentation import BorderedProblem
 from partialot.solvers.base import Solver, SolverResult, Status
 from partialot.solvers.network_simplex import Array, Indices
+from partialot.solvers.priced import solve_priced
 from partialot.solvers.programme import Answer, Programme, solve_programme
 
 _CHEAP = 1e-5
@@ -83,15 +84,19 @@ class ExactLP(Solver):
         plan = torch.zeros(cost.shape, dtype=working.dtype, device="cpu")
         written = plan.numpy()
         f, g, moved, error = np.zeros_like(a), np.zeros_like(b), np.zeros_like(mass), np.zeros_like(mass)
-        limited = np.zeros(len(mass), dtype=bool)
+        limited, priced = np.zeros(len(mass), dtype=bool), problem.problem.price is not None
 
         def solve_one(index: int) -> None:
             programme = Programme(cost[index] - shift[index], None, a[index], b[index], float(mass[index]))
             start = None if starts is None else (starts[0][index], starts[1][index])
-            solved = _solve_one(programme, start, self.max_iter, index)
+            if priced:
+                solved = _Solved(*solve_priced(programme, start, self.max_iter, index))
+            else:
+                solved = _solve_one(programme, start, self.max_iter, index)
             written[index, solved.rows, solved.columns] = solved.amounts * total[index]
             f[index], g[index], limited[index] = solved.f, solved.g, solved.limited
-            moved[index], error[index] = solved.amounts.sum() * total[index], _violation(solved, programme)
+            moved[index] = solved.amounts.sum() * total[index]
+            error[index] = 0.0 if priced else _violation(solved, programme)
 
         _for_each(len(mass), solve_one, torch.get_num_threads() if self.workers is None else self.workers)
         status = np.where(limited, int(Status.ITERATION_LIMIT), int(Status.CONVERGED))

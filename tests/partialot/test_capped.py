@@ -222,9 +222,9 @@ def test_zero_weights_and_forbidden_pairs_have_finite_derivatives() -> None:
 
 @pytest.mark.parametrize("changes", [{"reg": None}, {"mass": None}], ids=["no_reg", "no_mass"])
 def test_there_is_nothing_to_cap_without_mass_or_reg(changes: dict[str, None]) -> None:
-    arguments = {"mass": 0.5, "reg": 0.1} | changes
+    arguments: dict[str, float | None] = {"mass": 0.5, "reg": 0.1} | changes
     with pytest.raises(ValueError, match=r"must have a `mass` and a `reg`\. Found none of one of them\. Pass both"):
-        partialot.solve(PLAIN.cost, **arguments, formulation="capped")
+        partialot.solve(PLAIN.cost, mass=arguments["mass"], reg=arguments["reg"], formulation="capped")
 
 
 def test_unknown_formulations_and_unrolling_are_refused() -> None:
