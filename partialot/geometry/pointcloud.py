@@ -22,16 +22,16 @@ _STORED = 1 << 30
 """Largest matrix, in bytes, that `storage="auto"` stores: 16,384² prices of float32."""
 
 _SHARE = 8
-"""It is also at most one part in so many of the device's memory: a solve and its backward pass hold up to five such
-matrices."""
+"""It is also at most one part in so many of the device's memory: a solve and its backward pass hold several such
+matrices. Both bounds are chosen, not measured."""
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class PointCloud(Geometry):
     """Prices between the points of two clouds, a function of their features.
 
-    A matrix of the prices is written out for a solve where it is small; sweeps over it are several times faster
-    than those that evaluate prices again (`benchmarks/bench_lazy.py`). Else prices are evaluated by blocks of rows
+    A matrix of the prices is written out for a solve where it is small, which spares evaluating them at every sweep
+    (`benchmarks/bench_lazy.py --storage` times either). Else prices are evaluated by blocks of rows
     wherever they are needed, and solve, derivatives and products with the plan take memory O((n + m) d) and one block.
     The answer is the same but for rounding; without a matrix, the value can be differentiated once, not twice.
 
