@@ -147,7 +147,8 @@ def _check_sharding(problem: Problem, solver: Solver, gradient: Gradient) -> Non
     if found is not None:
         raise ValueError(
             "Rows that are sharded must be solved with `reg`, without a price, with `formulation='dummy'` and with "
-            f"`gradient=Implicit()` or `Envelope()`. Found {found}. Pass those, or gather the costs on one rank and solve there."
+            f"`gradient=Implicit()` or `Envelope()`. Found {found}. Pass those, or gather the costs on one rank and "
+            "solve there."
         )
 
 
