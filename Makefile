@@ -50,8 +50,15 @@ test: setup ## Every test that needs no GPU
 test-gpu: setup ## The tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-bench: setup ## Time partialot against POT and plain PyTorch on this CPU; writes benchmarks/results
+bench: setup ## Time partialot against its peers on this CPU; writes benchmarks/results and the pages made of them
+	$(BIN)/python benchmarks/bench_sweep.py
 	$(BIN)/python benchmarks/bench_cpu.py
+	$(BIN)/python benchmarks/bench_iterations.py
+	$(BIN)/python benchmarks/bench_accuracy.py
+	$(BIN)/python benchmarks/bench_formulations.py --rounds 3
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_exact.py
+	$(BIN)/python benchmarks/bench_lazy.py
+	$(BIN)/python benchmarks/make_page.py
 
 docs: setup ## Draw the figures of docs/ anew and check every link (the pages are Markdown; no site is built yet)
 	$(BIN)/python docs/images/make_figures.py

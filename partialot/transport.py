@@ -177,6 +177,9 @@ def _starting_potentials(
 
 def _warn_unless_converged(result: SolverResult, solver: Solver) -> None:
     late = result.status != Status.CONVERGED
+    if result.shortfall:
+        warnings.warn(result.shortfall, ConvergenceWarning, stacklevel=3)
+        return
     if bool(late.any()):
         floor = int((result.status == Status.PRECISION_FLOOR).sum())
         remedy = (

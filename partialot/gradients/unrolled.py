@@ -20,9 +20,9 @@ _Potentials = tuple[Tensor, Tensor]
 class Unrolled(Gradient):
     """Automatic differentiation through every sweep: the derivative of the computed plan and value, converged or not.
 
-    Sweeps are plain, without over-relaxation or annealing. Memory grows with them by potentials only, n + m numbers
-    each; matrices are recomputed in the backward pass. Slower than `Implicit` by the number of sweeps; use it to check,
-    or where a fixed small number of sweeps is the model. Lazy prices are written out.
+    Sweeps are plain, without over-relaxation, annealing or Newton steps. Memory grows with them by potentials only,
+    n + m numbers each; matrices are recomputed in the backward pass. Slower than `Implicit` by the number of sweeps;
+    use it to check, or where a fixed small number of sweeps is the model. Lazy prices are written out.
     """
 
     def prepare(self, solver: Solver) -> Solver:
@@ -36,7 +36,7 @@ class Unrolled(Gradient):
                 f"`gradient=Unrolled()` needs a solver that iterates. Found {type(solver).__name__}. "
                 "Pass `reg`, or `gradient=Implicit()` for the dual derivatives of the exact value."
             )
-        return replace(solver, over_relaxation=False, annealing=False)
+        return replace(solver, over_relaxation=False, annealing=False, newton=False)
 
     def attach(self, problem: Problem, bordered: BorderedProblem, solver: Solver, result: SolverResult) -> Answer:
         """Repeat the sweeps with a graph; see `Gradient.attach`."""

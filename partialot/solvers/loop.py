@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
@@ -89,6 +89,14 @@ class Loop:
         """Sum the rows at the present potentials, and the columns after the rows' update."""
         return self._row_pass(self.omega)
 
+    def exact_rows(self) -> RowSums:
+        """Sum the rows at the present potentials, ω being 1."""
+        return self._row_pass(torch.ones_like(self.mass))
+
+    def edge_sum(self) -> Float[Tensor, " batch"]:
+        """Give the logarithm of the dummy source's sum over its weight, at the present potentials."""
+        return self._edge(self.f[:, -1], self.b.log, self.g)
+
     def judge(self, rows: RowSums, sweep: int, *, last: bool) -> None:
         """Record the problems whose present potentials are good enough, hopeless, or the last there will be."""
         if sweep == 0 and self.measures_start:
@@ -113,7 +121,7 @@ class Loop:
 
     def _measure(self, rows: RowSums) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Give the constraint violation and the mass that moves from this rank's sources."""
-        self.edge = self._edge(self.f[:, -1], self.b.log, self.g)
+        self.edge = self.edge_sum()
         carried = self.a.value[:, :-1] * rows.fraction
         error = (carried * _off(rows.log_total)).sum(-1)
         of_edge = (self.edge_share + self.corner) * _off(self.edge) * (self.a.value[:, -1] > 0)
@@ -174,8 +182,12 @@ class Loop:
         unit = torch.where(changed, unit, self.annealing.unit)
         self.f, self.g = self.annealing.carry(self.f, self.g, unit)
         self.gibbs.anneal(unit)
-        self.column_error = torch.where(changed, torch.inf, self.column_error)
         self.best, self.stalled = torch.where(changed, torch.inf, self.best), torch.where(changed, 0, self.stalled)
+        self.begin_anew(changed)
+
+    def begin_anew(self, changed: Bool[Tensor, " batch"]) -> None:
+        """Forget how fast problems went whose potentials or regularisation were changed from outside."""
+        self.column_error = torch.where(changed, torch.inf, self.column_error)
         if self.relaxation is not None:
             self.relaxation.restart(changed)
 

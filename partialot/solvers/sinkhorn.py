@@ -13,9 +13,11 @@ from typing import ClassVar
 import torch
 
 from partialot.augmentation import BorderedProblem
+from partialot.communicator import ALONE
 from partialot.solvers.base import Potentials, Solver, SolverResult
 from partialot.solvers.capped import CappedLoop
 from partialot.solvers.loop import Loop
+from partialot.solvers.newton import Newton
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,16 @@ class Sinkhorn(Solver):
     alone.
 
     Attributes:
-        max_iter: Most sweeps (one update of the rows, one of the columns, one of the mass).
+        max_iter: Most sweeps (one update of the rows, one of the columns, one of the mass): reads of the costs.
         tol: Largest constraint violation, relative to the mass moved: Σ_i |row sum − weight| over the real plan's
             share of each row, and likewise for columns. None = 1e-5 in float32 and 1e-9 in float64.
         over_relaxation: Whether updates go further than their optimum, by a factor taken from the measured
             contraction (`partialot.solvers.acceleration`): the same answer in up to five times fewer sweeps.
         annealing: Whether a problem that stalls is solved roughly at a larger `reg` first, which is then lowered to
             its own (`partialot.solvers.annealing`). Not after a warm start.
+        newton: Whether a problem on which sweeps crawl gets truncated Newton steps (`partialot.solvers.newton`): where
+            the kernel is stored, which is on a CPU with native kernels; not for sharded, capped or priced problems.
+            Each product with the plan that a step takes counts as a sweep in `Solution.n_iter`.
 
     References:
         Cuturi (2013), Sinkhorn distances; Peyré and Cuturi (2019), Computational optimal transport, section 4.4.
@@ -43,6 +48,7 @@ class Sinkhorn(Solver):
     tol: float | None = None
     over_relaxation: bool = True
     annealing: bool = True
+    newton: bool = True
 
     def __post_init__(self) -> None:
         """Refuse impossible settings.
@@ -73,10 +79,19 @@ class Sinkhorn(Solver):
             annealing=self.annealing,
             sweeps=int(self.max_iter),
         )
+        # Steps know the dummies' forbidden corner and a fixed mass only, and need all rows in one place.
+        plain = kind is Loop and problem.problem.price is None and problem.problem.ranks is ALONE
+        wanted = self.newton and plain
+        newton = Newton(loop.mass, int(self.max_iter)) if wanted else None
         for sweep in range(int(self.max_iter) + 1):
             rows = loop.sum_rows()
             loop.judge(rows, sweep, last=sweep == self.max_iter)
             if not bool(loop.running.any()):
                 break
             loop.update(rows)
+            if newton is not None and bool((due := newton.due(loop, sweep)).any()):
+                newton.step(loop, due)
+                loop.begin_anew(due)
+        if newton is not None:
+            loop.n_iter = loop.n_iter + newton.products
         return loop.result()
