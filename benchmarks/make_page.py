@@ -23,7 +23,8 @@ ACCURACY = """# Accuracy
 Written by `python benchmarks/make_page.py`; see `benchmarks/results/accuracy.json` for machine and versions.
 
 Potentials are float64 whatever the type of the costs, and exponents f + g − C are formed without rounding: in float32
-f and g are split into a part on a grid so coarse that sums of two are exact, and the rest. Errors of marginals therefore
+f and g are split into a part on a grid so coarse that sums of two are exact, and the rest. Errors of marginals
+therefore
 do not grow with the cost over `reg`; what the costs themselves were rounded to remains. Every solution tells what it
 reached (`marginal_error`), and `certificate()` brackets the value of the exact linear programme whatever was reached.
 """
@@ -125,7 +126,7 @@ def exact(record: dict[str, Any]) -> Iterator[str]:
     yield (
         "`solve(cost, mass=M, solver=AnnealedLP(tol_gap=1e-3))` stops when a feasible plan and feasible potentials are "
         "within 1e-3 of the value of each other. `OMP_NUM_THREADS=1 python benchmarks/bench_gap.py --sweeps 500` puts "
-        "it beside `ExactLP` and POT (`benchmarks/results/gap.json`): in every case measured so far the network simplex "
+        "it beside `ExactLP` and POT (`benchmarks/results/gap.json`): in every case measured the network simplex "
         "over a shortlist of pairs, which is what `ExactLP` runs, was faster, and it is exact.\n"
     )
     yield f"Measured on: {measured_on(record['machine'])}"
