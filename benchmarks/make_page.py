@@ -23,10 +23,9 @@ ACCURACY = """# Accuracy
 Written by `python benchmarks/make_page.py`; see `benchmarks/results/accuracy.json` for machine and versions.
 
 Potentials are float64 whatever the type of the costs, and exponents f + g − C are formed without rounding: in float32
-f and g are split into a part on a grid so coarse that sums of two are exact, and the rest. Errors of marginals
-therefore
-do not grow with the cost over `reg`; what the costs themselves were rounded to remains. Every solution tells what it
-reached (`marginal_error`), and `certificate()` brackets the value of the exact linear programme whatever was reached.
+f and g are split into a part on a grid so coarse that sums of two are exact, and the rest. Errors of marginals do not
+grow with the cost over `reg` therefore; what the costs themselves were rounded to remains. Every solution tells what
+it reached (`marginal_error`), and `certificate()` brackets the value of the exact linear programme at any iterate.
 """
 
 
