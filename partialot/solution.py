@@ -1,18 +1,15 @@
 """What `solve` returns."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from partialot.certificate import Certificate, certify
 from partialot.geometry import ShardedRows
 from partialot.gradients.density import density
+from partialot.modes import recomputed, require_memory, uncompiled
 from partialot.problem import Problem
 from partialot.solvers import Status
 
@@ -102,7 +99,7 @@ class Solution:
     @property
     def value_linear(self) -> Float[Tensor, "*batch"]:
         """⟨cost, plan⟩, the price of the plan without its entropy."""
-        paid = [_recomputed(partial(self._paid, rows)) for rows in self.problem.row_blocks()]
+        paid = [recomputed(self._paid, rows) for rows in self.problem.row_blocks()]
         return self.problem.ranks.sum(torch.stack(paid).sum(0) if paid else torch.zeros_like(self.value))
 
     @property
@@ -176,7 +173,7 @@ class Solution:
             return self.known.plan[..., rows, :] @ vectors
         # Weights multiply the vectors, which are smaller than the plan.
         left, right = self._weights()
-        sums = _recomputed(lambda: self._density(rows) @ (right.unsqueeze(-1) * vectors))
+        sums = recomputed(lambda: self._density(rows) @ (right.unsqueeze(-1) * vectors))
         return (left[..., rows, None] * sums).to(self.value.dtype)
 
     def _transposed_times(self, rows: slice, vectors: Tensor) -> Tensor:
@@ -185,7 +182,7 @@ class Solution:
             return self.known.plan[..., rows, :].mT @ vectors[..., rows, :]
         left, right = self._weights()
         part = left[..., rows, None] * vectors[..., rows, :]
-        return right.unsqueeze(-1) * _recomputed(lambda: self._density(rows).mT @ part)
+        return right.unsqueeze(-1) * recomputed(lambda: self._density(rows).mT @ part)
 
     def _rows_of_plan(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
         """Give some rows of the plan, evaluated from the potentials where it is not stored."""
@@ -203,10 +200,13 @@ class Solution:
 
     def _density(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
         """Give some rows of the plan over the weights, evaluated from the potentials."""
+        require_memory(
+            "A plan whose prices are lazy", 'Pass `storage="matrix"`; `value` and `potentials` need no plan.'
+        )
         f, g = self.known.potentials
         if self.problem.formulation == "capped":
             f, g = self._relative_to_weights(f, g)
-        block = density(self.problem, f, g, rows)
+        block = uncompiled(density, self.problem, f, g, rows)
         return block.reshape(*self.value.shape, *block.shape[-2:])
 
     def _weights(self) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch m"]]:
@@ -229,21 +229,16 @@ class Solution:
 
         Raises:
             ValueError: Rows are sharded.
+            NotImplementedError: A transform of `torch.func` is at work.
         """
+        require_memory("A certificate", "Solve the batch of problems without a transform.")
         if isinstance(self.problem.geometry, ShardedRows):
             raise ValueError(
                 "A certificate needs every row in one process. Found `ShardedRows`. "
                 "Judge the answer by `marginal_error`, or gather the costs on one rank and solve there."
             )
         f, g = self.potentials
-        return certify(self.problem, self.plan.detach(), f.detach(), g.detach(), self.mass_price.detach())
-
-
-def _recomputed(function: Callable[[], Tensor]) -> Tensor:
-    """Call a function whose intermediate results the backward pass computes again instead of keeping them."""
-    if not torch.is_grad_enabled():
-        return function()
-    return cast(Tensor, checkpoint(function, use_reentrant=False, preserve_rng_state=False))
+        return uncompiled(certify, self.problem, self.plan.detach(), f.detach(), g.detach(), self.mass_price.detach())
 
 
 def _columns(x: Tensor, problem: Problem, size: int) -> Tensor:

@@ -1,6 +1,7 @@
 """`solve`: the whole pipeline, stage by stage."""
 
 import warnings
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from partialot.inputs import Formulation, Price, checks_its_inputs
 from partialot.problem import Problem
 from partialot.solution import Known, Solution
 from partialot.solvers import ExactLP, Sinkhorn, Solver, SolverResult, Status
+from partialot.transforms import Inputs, as_one_operation
 
 _KINDS = {
     "solver": "a Solver such as Sinkhorn() or ExactLP()",
@@ -85,10 +87,21 @@ def solve(
         Sarlin, DeTone, Malisiewicz and Rabinovich (2020), SuperGlue: learning feature matching with graph neural
         networks, section 3.3: dustbins.
     """
+    duals = init.duals if isinstance(init, Solution) else None
+    stages = partial(_solve, solver=solver, formulation=formulation, gradient=gradient, init=init)
+    return as_one_operation(stages, Inputs(cost, a, b, mass, reg, duals))
+
+
+@checks_its_inputs
+def _solve(
+    inputs: Inputs, solver: Solver | None, formulation: Formulation, gradient: Gradient, init: Solution | None
+) -> Solution:
+    """Go through the stages, with tensors whose values can be read."""
+    cost, a, b, mass, reg, duals = inputs
     problem = Problem.from_inputs(cost, a, b, mass=mass, reg=reg, formulation=formulation)
     with problem.ranks.together():
         _check_options(solver, gradient, init, problem)
-        _check_start(init, problem)
+        _check_start(duals, problem)
         solver = gradient.prepare(_choose(solver, problem))
         _check_sharding(problem, solver, gradient)
     problem.ranks.require_same(
@@ -97,7 +110,7 @@ def solve(
     # Autocast would compute some products in half precision.
     with torch.autocast(problem.a.device.type, enabled=False):
         bordered = add_dummy_nodes(problem)
-        start = _starting_potentials(init, problem, bordered)
+        start = _starting_potentials(duals, problem, bordered)
         result = solver.run(bordered, start)
         answer = gradient.attach(problem, bordered, solver, result)
     _warn_unless_converged(result, solver)
@@ -152,10 +165,10 @@ def _check_sharding(problem: Problem, solver: Solver, gradient: Gradient) -> Non
         )
 
 
-def _check_start(init: Solution | None, problem: Problem) -> None:
-    if init is None:
+def _check_start(duals: tuple[Tensor, Tensor] | None, problem: Problem) -> None:
+    if duals is None:
         return
-    f, g = init.duals
+    f, g = duals
     expected = ((*problem.batch_shape, problem.size[0] + 1), (*problem.batch_shape, problem.size[1] + 1))
     if (f.shape, g.shape) != expected:
         raise ValueError(
@@ -166,11 +179,11 @@ def _check_start(init: Solution | None, problem: Problem) -> None:
 
 
 def _starting_potentials(
-    init: Solution | None, problem: Problem, bordered: BorderedProblem
+    duals: tuple[Tensor, Tensor] | None, problem: Problem, bordered: BorderedProblem
 ) -> tuple[Tensor, Tensor] | None:
-    if init is None:
+    if duals is None:
         return None
-    f, g = (side.detach() for side in init.duals)
+    f, g = (side.detach() for side in duals)
     count = problem.batch_shape.numel()
     return bordered.from_user_units(f.reshape(count, f.shape[-1]), g.reshape(count, g.shape[-1]))
 
@@ -193,7 +206,7 @@ def _warn_unless_converged(result: SolverResult, solver: Solver) -> None:
             f"The constraint violation should fall to `tol`. Found {float(result.error[late].max()):.3g} of the mass "
             f"in the worst of {int(late.sum())} of {late.numel()} problems, {floor} at the rounding error. {remedy}",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=7,
         )
 
 

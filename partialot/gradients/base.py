@@ -15,6 +15,7 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem, Duals, RealPotentials, restrict_potentials
 from partialot.errors import NotDifferentiableError
+from partialot.modes import ReverseMode
 from partialot.problem import Problem
 from partialot.solvers import Solver, SolverResult
 
@@ -160,7 +161,7 @@ def pull_back(
     return found if before is None else tuple(old + new for old, new in zip(before, found, strict=True))
 
 
-class _LazyValue(torch.autograd.Function):
+class _LazyValue(ReverseMode):
     """A value whose derivative by the prices is the plan, evaluated block by block in the backward pass."""
 
     @staticmethod
@@ -207,7 +208,7 @@ def attach_derivatives(
     return cast(Tensor, _KnownDerivatives.apply(*known))  # pyright: ignore[reportUnknownMemberType]
 
 
-class _KnownDerivatives(torch.autograd.Function):
+class _KnownDerivatives(ReverseMode):
     """A number whose derivative with respect to each input is given."""
 
     @staticmethod
@@ -227,7 +228,7 @@ class _KnownDerivatives(torch.autograd.Function):
         return (None, None, *flowing, *(None,) * ctx.count)
 
 
-class _Refusal(torch.autograd.Function):
+class _Refusal(ReverseMode):
     """Passes a tensor on whose derivative does not exist in the chosen mode, and says so to whoever asks for it."""
 
     @staticmethod

@@ -13,6 +13,7 @@ from partialot.gradients.envelope import Envelope
 from partialot.gradients.once import once
 from partialot.gradients.plan import Direct
 from partialot.kernels.reference import bounded_exp
+from partialot.modes import ReverseMode
 from partialot.problem import Problem
 from partialot.solvers import Solver, SolverResult
 
@@ -64,7 +65,7 @@ class Implicit(Gradient):
         return answer_by_envelope(bordered, RealPotentials(f, g, level), result, plan, entropic=True)
 
 
-class _Optimum(torch.autograd.Function):
+class _Optimum(ReverseMode):
     """Potentials and plan as a function of weights, mass, total, scale and whatever the prices are a function of."""
 
     @staticmethod

@@ -1,15 +1,14 @@
 """Derivatives of the iterations themselves."""
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from partialot.augmentation import BorderedProblem, restrict_potentials
 from partialot.gradients.base import Answer, Gradient, dual_objective
 from partialot.kernels import reference
+from partialot.modes import recomputed
 from partialot.problem import Problem
 from partialot.solvers import Sinkhorn, Solver, SolverResult
 
@@ -68,8 +67,8 @@ def _unroll(problem: BorderedProblem, n_iter: Tensor) -> _Potentials:
     cost = problem.scaled_cost().double()
     for sweep in range(int(n_iter.max()) if n_iter.numel() else 0):
         running = (n_iter > sweep).unsqueeze(-1)
-        # A checkpoint recomputes the matrices of its sweep in the backward pass instead of keeping them all.
-        new_f, new_g = cast(_Potentials, checkpoint(_sweep, problem, cost, f, g, use_reentrant=False))
+        # The matrices of a sweep are recomputed in the backward pass; keeping them all would take too much memory.
+        new_f, new_g = recomputed(_sweep, problem, cost, f, g)
         f, g = torch.where(running, new_f, f), torch.where(running, new_g, g)
     return _complete(problem, cost, f, g)
 

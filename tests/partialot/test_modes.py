@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -66,14 +68,47 @@ def test_no_nan_appears_inside_at_small_regularisation(gradient: Gradient, reg: 
     assert cost.grad.isfinite().all()
 
 
-def test_functional_gradients_are_refused_not_wrong() -> None:
-    problem = random_problem()
+COMPILED = """
+import warnings
+import torch, partialot
+from torch.testing import assert_close
 
-    def value(cost: torch.Tensor) -> torch.Tensor:
-        return partialot.solve(cost, problem.a, problem.b, mass=0.6, reg=0.1, solver=SINKHORN).value
+graphs = []
+layer, embed = partialot.nn.TransportMatching(reg=0.1), torch.nn.Linear(3, 3)
 
-    with pytest.raises(RuntimeError, match=r"functorch transforms .* setup_context"):
-        torch.func.grad(value)(problem.cost)
+def loss(x, y):
+    solution = layer(embed(x), embed(y), mass=0.4)
+    return solution.plan.square().sum() + solution.value.sum()
+
+def counting(graph, inputs):
+    graphs.append(graph)
+    return graph
+
+counts = []
+for backend in (counting, "aot_eager"):
+    torch.compiler.reset()
+    compiled = torch.compile(loss, backend=backend)
+    for _ in range(3):
+        x, y = torch.rand(2, 6, 3), torch.rand(2, 7, 3)
+        found, expected = compiled(x, y), loss(x, y)
+        assert_close(found, expected)
+        assert_close(torch.autograd.grad(found, embed.weight), torch.autograd.grad(expected, embed.weight))
+        counts.append(len(graphs))
+assert counts[0] > 0 and len(set(counts)) == 1, counts
+
+solver = partialot.Sinkhorn(max_iter=2)
+hasty = torch.compile(lambda cost: partialot.solve(cost, reg=1e-3, solver=solver).value, backend="eager")
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    hasty(torch.rand(4, 5))
+assert any(issubclass(warning.category, partialot.ConvergenceWarning) for warning in seen)
+"""
+
+
+def test_a_compiled_model_is_compiled_once_with_the_values_gradients_and_warnings_of_the_plain_one() -> None:
+    """In a process of its own: the compiler cannot trace the run-time type checks that the tests switch on."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_solver_and_gradient_settings_are_frozen_and_survive_copies() -> None:
