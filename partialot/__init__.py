@@ -4,7 +4,7 @@ from partialot import nn
 from partialot.augmentation import augment
 from partialot.certificate import Certificate
 from partialot.errors import ConvergenceWarning, InfeasibleProblemError, NotDifferentiableError, SolverError
-from partialot.geometry import DenseCost, Geometry, PointCloud, ShardedRows
+from partialot.geometry import DenseCost, PointCloud, ShardedRows
 from partialot.gradients import Envelope, Implicit, Unrolled
 from partialot.inputs import Price
 from partialot.problem import Problem
@@ -18,7 +18,6 @@ __all__ = [
     "DenseCost",
     "Envelope",
     "ExactLP",
-    "Geometry",
     "Implicit",
     "InfeasibleProblemError",
     "NotDifferentiableError",

@@ -47,6 +47,7 @@ class Loop:
         running: (batch,), which problems are not yet done; the others are left alone.
         error: (batch,), constraint violation over the mass at the present potentials.
         used: (batch,), the factor ω of the last pass.
+        products: (batch,), reads of the costs that were no sweeps.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Loop:
             if init is None
             else (init[0].detach().double(), init[1].detach().double())
         )
-        self.measures_start = init is not None or sweeps == 0
+        self.measures_start, self.sweeps = init is not None or sweeps == 0, sweeps
         self.tol, self.floor = _tolerances(problem, tol)
         self.relaxation = Relaxation(self.mass) if over_relaxation else None
         self.annealing = Annealing(problem, sweeps, wanted=annealing and init is None)
@@ -77,7 +78,7 @@ class Loop:
         self.best, self.error = self.column_error.clone(), self.column_error.clone()
         self.moved, self.edge = torch.zeros_like(self.mass), torch.zeros_like(self.mass)
         self.stalled: Tensor = torch.zeros_like(self.mass, dtype=torch.int64)
-        self.n_iter: Tensor = torch.zeros_like(self.stalled)
+        self.n_iter, self.products = torch.zeros_like(self.stalled), torch.zeros_like(self.stalled)
         self.status: Tensor = torch.full_like(self.stalled, int(Status.ITERATION_LIMIT))
 
     @property
@@ -103,7 +104,7 @@ class Loop:
             self.column_error = self._first_column_error()
         error, moved = self._measure(rows)
         self.error = torch.where(self.running, error, self.error)
-        self.n_iter = torch.where(self.running, sweep, self.n_iter)
+        self.n_iter = torch.where(self.running, sweep + self.products, self.n_iter)
         self.moved = torch.where(self.running, moved, self.moved)
         self.stalled = torch.where(error < 0.9 * self.best, 0, self.stalled + 1)
         self.best = torch.minimum(error, self.best)
@@ -112,7 +113,8 @@ class Loop:
         ended = (converged | floored) & self.running & ~self.annealing.under_way
         status = torch.where(converged, int(Status.CONVERGED), int(Status.PRECISION_FLOOR))
         self.status = torch.where(ended, status, self.status)
-        fresh = self.running if last else ended
+        spent = self.running & (self.n_iter >= self.sweeps)
+        fresh = self.running if last else ended | spent
         if bool(fresh.any()):
             self._complete_rows(rows, fresh)
             self.running = self.running & ~fresh

@@ -42,14 +42,9 @@ _ENTRIES = 1 << 19
 
 
 class Newton:
-    """Decides when a problem gets a step, and takes it.
-
-    Attributes:
-        products: (batch,), reads of the matrix that the steps took so far.
-    """
+    """Decides when a problem gets a step, and takes it."""
 
     def __init__(self, like: Float[Tensor, " batch"], sweeps: int) -> None:
-        self.products = torch.zeros_like(like, dtype=torch.int64)
         self._limit = sweeps - _PRODUCTS - _HALVINGS
         self._age = torch.zeros_like(like)
 
@@ -57,7 +52,7 @@ class Newton:
         """Tell which problems are to have a step now."""
         self._age = torch.where(loop.annealing.under_way, 0.0, self._age + 1)
         late = (self._age >= _FIRST) & ((self._age - _FIRST) % _EVERY == 0)
-        return late & loop.running & loop.gibbs.is_stored & (sweep + self.products < self._limit)
+        return late & loop.running & loop.gibbs.is_stored & (sweep + loop.products < self._limit)
 
     def step(self, loop: "Loop", chosen: Bool[Tensor, " batch"]) -> None:
         """Move the potentials of the chosen problems."""
@@ -66,7 +61,7 @@ class Newton:
         found = conjugate_gradient(now.schur, lacking, now.diagonal(), tol=_ROUGHLY, max_iter=_PRODUCTS)
         promised = (found.x * lacking).sum(-1)
         here, f, g = loop.g, now.f, loop.g
-        length, tried = torch.ones_like(promised), torch.zeros_like(self.products)
+        length, tried = torch.ones_like(promised), torch.zeros_like(loop.products)
         going = chosen & (promised > 0)
         for _ in range(_HALVINGS):
             if not bool(going.any()):
@@ -83,7 +78,7 @@ class Newton:
             going, length = going & ~taken, length / 2
         loop.g = g
         loop.f = torch.where(chosen.unsqueeze(-1), f, loop.f)
-        self.products = self.products + torch.where(chosen, found.n_iter + tried + 1, 0)
+        loop.products = loop.products + torch.where(chosen, found.n_iter + tried + 1, 0)
 
 
 class _Plan:

