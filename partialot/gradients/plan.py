@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem, RealPotentials
-from partialot.kernels.reference import bounded_exp
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +39,10 @@ class Direct:
             rows[:, part] = flowing.sum(-1)
             columns += flowing.sum(-2)
         of_a, of_b = _per_weight(rows, bordered.a.detach()), _per_weight(columns, bordered.b.detach())
-        if bordered.a.requires_grad:
-            of_a = of_a + _of_empty_sources(bordered, potentials, upstream)
-        if bordered.b.requires_grad:
-            of_b = of_b + _of_empty_targets(bordered, potentials, upstream)
+        empty = bordered.a.detach() <= 0, bordered.b.detach() <= 0
+        if (bordered.a.requires_grad or bordered.b.requires_grad) and any(bool(side[:, :-1].any()) for side in empty):
+            sides = _one_sided(bordered, potentials, upstream)
+            of_a, of_b = (torch.where(*pair) for pair in zip(empty, sides, (of_a, of_b), strict=True))
         return cls(plan, upstream, rows, columns, of_a, of_b)
 
 
@@ -60,29 +59,15 @@ def _per_weight(sums: Tensor, weights: Tensor) -> Tensor:
     return torch.nn.functional.pad(quotient, (0, 1))
 
 
-def _of_empty_sources(bordered: BorderedProblem, potentials: RealPotentials, upstream: Tensor) -> Tensor:
-    """Give Σ_j total · b_j · density_ij · upstream_ij at sources of weight 0: a one-sided derivative."""
-    found = torch.zeros_like(bordered.a)
-    for problem, node in _places(bordered.a[:, :-1] <= 0):
-        prices = bordered.prices(slice(node, node + 1))
-        exponent = potentials.f[problem, node] + potentials.g[problem] + potentials.mass[problem]
-        exponent = exponent - (prices.cost[problem, 0].double() - prices.shift[problem]) * prices.unit[problem]
-        terms = bounded_exp(exponent) * bordered.b[problem, :-1] * upstream[problem, node]
-        found[problem, node] = terms.sum() * bordered.total[problem]
-    return found.detach()
+def _one_sided(bordered: BorderedProblem, potentials: RealPotentials, upstream: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the derivatives by the weights without dividing by them: what nodes of weight 0 have, on the one side.
 
-
-def _of_empty_targets(bordered: BorderedProblem, potentials: RealPotentials, upstream: Tensor) -> Tensor:
-    """The same for targets."""
-    found = torch.zeros_like(bordered.b)
-    for problem, node in _places(bordered.b[:, :-1] <= 0):
-        prices = bordered.prices(slice(None))
-        exponent = potentials.f[problem] + potentials.g[problem, node] + potentials.mass[problem]
-        exponent = exponent - (prices.cost[problem, :, node].double() - prices.shift[problem]) * prices.unit[problem]
-        terms = bounded_exp(exponent) * bordered.a[problem, :-1] * upstream[problem, :, node]
-        found[problem, node] = terms.sum() * bordered.total[problem]
-    return found.detach()
-
-
-def _places(chosen: Tensor) -> list[tuple[int, int]]:
-    return [(int(problem), int(node)) for problem, node in chosen.nonzero()]
+    That is Σ_j total · b_j · density_ij · upstream_ij for sources, and alike for targets; the border's entry is 0.
+    """
+    a, b, total = (x.detach() for x in (bordered.a[:, :-1], bordered.b[:, :-1], bordered.total.unsqueeze(-1)))
+    of_a, of_b = torch.zeros_like(a), torch.zeros_like(b)
+    for part in row_parts(upstream):
+        flowing = bordered.density(potentials, part).double() * upstream[:, part]
+        of_a[:, part] = (flowing * b.unsqueeze(-2)).sum(-1)
+        of_b += (flowing * a[:, part].unsqueeze(-1)).sum(-2)
+    return torch.nn.functional.pad(total * of_a, (0, 1)), torch.nn.functional.pad(total * of_b, (0, 1))
