@@ -18,11 +18,17 @@ from partialot.kernels.conjugate_gradient import conjugate_gradient
 if TYPE_CHECKING:
     from partialot.solvers.loop import Loop
 
-_FIRST = 32
+_FIRST = 40
 """Sweeps at a problem's own regularisation before the first step."""
 
 _EVERY = 4
 """Sweeps between two steps."""
+
+_WORTH = 0.3
+"""What of the error may be left between two steps for them to go on at that pace."""
+
+_PATIENCE = 8.0
+"""How many times longer a problem waits for its next step whose last one was worth less."""
 
 _PRODUCTS = 60
 """Most products with the plan for one step."""
@@ -46,23 +52,30 @@ class Newton:
 
     def __init__(self, like: Float[Tensor, " batch"], sweeps: int) -> None:
         self._limit = sweeps - _PRODUCTS - _HALVINGS
-        self._age = torch.zeros_like(like)
+        self._age, self._next = torch.zeros_like(like), torch.full_like(like, _FIRST)
+        self._interval, self._before = torch.full_like(like, _EVERY), torch.full_like(like, torch.inf)
 
     def due(self, loop: "Loop", sweep: int) -> Bool[Tensor, " batch"]:
-        """Tell which problems are to have a step now."""
+        """Tell which problems are to have a step now; the less the last one did, the later."""
         self._age = torch.where(loop.annealing.under_way, 0.0, self._age + 1)
-        late = (self._age >= _FIRST) & ((self._age - _FIRST) % _EVERY == 0)
-        return late & loop.running & loop.gibbs.is_stored & (sweep + loop.products < self._limit)
+        late = (self._age >= self._next) & loop.running
+        if not bool(late.any()):
+            return late
+        helped = loop.error <= _WORTH * self._before
+        self._interval = torch.where(late, torch.where(helped, _EVERY, _PATIENCE * self._interval), self._interval)
+        self._next = torch.where(late, self._age + self._interval, self._next)
+        self._before = torch.where(late, loop.error, self._before)
+        return late & loop.gibbs.is_stored & (sweep + loop.products < self._limit)
 
-    def step(self, loop: "Loop", chosen: Bool[Tensor, " batch"]) -> None:
-        """Move the potentials of the chosen problems."""
+    def step(self, loop: "Loop", chosen: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Move the potentials of the chosen problems, and tell which of them a step was found for."""
         now = _Plan(loop)
         lacking = torch.where(chosen.unsqueeze(-1), now.lacking, 0.0)
         found = conjugate_gradient(now.schur, lacking, now.diagonal(), tol=_ROUGHLY, max_iter=_PRODUCTS)
         promised = (found.x * lacking).sum(-1)
         here, f, g = loop.g, now.f, loop.g
         length, tried = torch.ones_like(promised), torch.zeros_like(loop.products)
-        going = chosen & (promised > 0)
+        going, stepped = chosen & (promised > 0), torch.zeros_like(chosen)
         for _ in range(_HALVINGS):
             if not bool(going.any()):
                 break
@@ -75,10 +88,11 @@ class Newton:
             f = torch.where(taken.unsqueeze(-1), there.f, f)
             g = torch.where(taken.unsqueeze(-1), loop.g, g)
             tried = tried + going.to(tried.dtype)
-            going, length = going & ~taken, length / 2
+            going, stepped, length = going & ~taken, stepped | taken, length / 2
         loop.g = g
-        loop.f = torch.where(chosen.unsqueeze(-1), f, loop.f)
+        loop.f = torch.where(stepped.unsqueeze(-1), f, loop.f)
         loop.products = loop.products + torch.where(chosen, found.n_iter + tried + 1, 0)
+        return stepped
 
 
 class _Plan:

@@ -90,6 +90,5 @@ class Sinkhorn(Solver):
                 break
             loop.update(rows)
             if newton is not None and bool((due := newton.due(loop, sweep)).any()):
-                newton.step(loop, due)
-                loop.begin_anew(due)
+                loop.begin_anew(newton.step(loop, due))
         return loop.result()
