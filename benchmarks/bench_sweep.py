@@ -87,9 +87,9 @@ def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float]]:
         "eager PyTorch, log domain": peers.plain_torch(cost, workload),
     }
     # As many iterations as make the difference large beside what a run costs besides.
-    many = max(6, 400_000_000 // cost.numel())
+    slow, fast = max(8, 130_000_000 // cost.numel()), max(32, 400_000_000 // cost.numel())
     measures |= {
-        name: between(run, 2, 6 if name.startswith(("eager", "torch")) else many)
+        name: between(run, 2, slow if name.startswith(("eager", "torch")) else fast)
         for name, run in runs.items()
         if run is not None
     }

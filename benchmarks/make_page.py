@@ -36,8 +36,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure as one reads it; a dash for what a solver never reached."""
-    return "-" if value is None else f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+    """A figure as one reads it; a dash for what a solver never reached, or what drowned in the noise of its set-up."""
+    return "-" if value is None or value < 0 else f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def measured_on(machine: dict[str, Any]) -> str:
