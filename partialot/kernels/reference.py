@@ -47,7 +47,10 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
         seen = log_total.isfinite()
         down = torch.where(seen, log_total, 0.0)
         omega = torch.where(wild, 1.0, safe_relaxation(down, update.relaxation.unsqueeze(-1)))
-        moved = torch.minimum(-omega * down, update.ceiling[:, rows] - entries.rows[:, rows]) * seen
+        moved = -omega * down
+        if update.ceiling is not None:
+            moved = torch.minimum(moved, update.ceiling[:, rows] - entries.rows[:, rows])
+        moved = moved * seen
         for store, value in zip(found, (log_total, (log_sum - down).exp() * seen, moved), strict=True):
             store[:, rows] = value
         scale = update.log_weight[:, rows] + moved

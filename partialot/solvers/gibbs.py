@@ -37,6 +37,8 @@ class GibbsKernel:
         self._is_stored = torch.zeros_like(self.unit, dtype=torch.bool)
         self._base: tuple[Tensor, Tensor] | None = None
         self._last: tuple[Tensor, Tensor] | None = None
+        # At most so far are the potentials from those of the stored kernel; measured anew where that is too far.
+        self._travelled = torch.full_like(self.unit, torch.inf)
 
     def row_pass(
         self,
@@ -54,8 +56,9 @@ class GibbsKernel:
         stored = self._is_stored.unsqueeze(-1)
         rows = torch.where(stored, f - self._base[0], f)
         columns = torch.where(stored, g - self._base[1], g + self._log_b)
-        ceiling = torch.where(stored, update.ceiling - self._base[0], update.ceiling)
-        return dispatch.row_pass(self._entries(rows, columns, running), update._replace(ceiling=ceiling))
+        if update.ceiling is not None:
+            update = update._replace(ceiling=torch.where(stored, update.ceiling - self._base[0], update.ceiling))
+        return dispatch.row_pass(self._entries(rows, columns, running), update)
 
     def _pass_over_costs(self, f: Tensor, g: Tensor, update: RowUpdate, running: Tensor) -> RowSums:
         """Pass over the costs block by block; the one block of a matrix is the matrix."""
@@ -65,8 +68,8 @@ class GibbsKernel:
         log_columns = g + self._log_b
         for rows in self._problem.row_blocks():
             entries = Entries(self._problem.prices(rows, self.unit), None, source, f[:, rows], log_columns)
-            edge, log_weight, ceiling = (part[:, rows] for part in (update.edge, update.log_weight, update.ceiling))
-            block = RowUpdate(edge, log_weight, update.relaxation, ceiling)
+            ceiling = None if update.ceiling is None else update.ceiling[:, rows]
+            block = RowUpdate(update.edge[:, rows], update.log_weight[:, rows], update.relaxation, ceiling)
             sums = dispatch.row_pass(entries, block)
             for store, part in zip(whole[:3], sums[:3], strict=True):
                 store[:, rows] = part
@@ -121,9 +124,12 @@ class GibbsKernel:
         """Write out the kernels whose potentials settled and whose stored ones, if any, are out of reach."""
         if self._last is None:
             return
-        if self._base is not None:
-            self._is_stored = self._is_stored & (_distance((f, g), self._base) <= _REACH)
-        wanted = running & ~self._is_stored & (_distance((f, g), self._last) <= _SETTLED)
+        moved = _distance((f, g), self._last)
+        self._travelled = self._travelled + moved
+        if self._base is not None and bool((self._is_stored & (self._travelled > _REACH)).any()):
+            self._travelled = _distance((f, g), self._base)
+            self._is_stored = self._is_stored & (self._travelled <= _REACH)
+        wanted = running & ~self._is_stored & (moved <= _SETTLED)
         if not bool(wanted.any()):
             return
         if self._matrix is None or self._base is None:
@@ -134,6 +140,7 @@ class GibbsKernel:
         chosen = wanted.unsqueeze(-1)
         self._base = torch.where(chosen, f, self._base[0]), torch.where(chosen, g, self._base[1])
         self._is_stored = self._is_stored | wanted
+        self._travelled = torch.where(wanted, 0.0, self._travelled)
 
     def _entries(self, rows: Tensor, columns: Tensor, running: Tensor) -> Entries:
         source = torch.where(self._is_stored, int(Source.STORED), int(Source.COST))
