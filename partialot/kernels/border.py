@@ -39,7 +39,7 @@ def update(
     marginals: Marginals,
     iterate: Iterate,
     rows: RowSums,
-    log_columns: Float[Tensor, "batch m"],
+    log_columns: Float[Tensor, "batch m"] | None,
     edge: Float[Tensor, " batch"],
     omega: Float[Tensor, " batch"],
     running: Bool[Tensor, " batch"],
@@ -55,7 +55,8 @@ def update(
         marginals: The weights.
         iterate: The present potentials.
         rows: What the pass found at them.
-        log_columns: Logarithm of the sums over columns after the rows' update, without the border.
+        log_columns: Logarithm of the sums over columns after the rows' update, without the border; None = that of
+            what the pass found, which may be out of range.
         edge: From `measure`.
         omega: How far of the way potentials go, that of the pass.
         running: The problems to be updated; the others keep what they have.
@@ -66,6 +67,7 @@ def update(
         The next iterate, and in which problems a sum over columns left the range of `dtype`: it has to be given with
         the largest term divided out, and the update to be made again.
     """
+    log_columns = rows.columns.log() if log_columns is None else log_columns
     factor = omega.unsqueeze(-1)
     f = iterate.f[:, :-1] + rows.moved
     f_edge = iterate.f[:, -1:] + _step(edge.unsqueeze(-1), factor)

@@ -54,7 +54,7 @@ def update(
     marginals: Marginals,
     iterate: Iterate,
     rows: RowSums,
-    log_columns: Tensor,
+    log_columns: Tensor | None,
     edge: Tensor,
     omega: Tensor,
     running: Tensor,
@@ -65,7 +65,8 @@ def update(
     following = Iterate(*(x.clone() for x in given[4:]))
     wild = torch.empty_like(running)
     bounds = torch.tensor(range_of_sums(dtype), dtype=torch.float64)
-    sums = [x.contiguous() for x in (rows.moved, log_columns, edge, omega, bounds)]
+    vectors = (rows.moved, rows.columns, log_columns, edge, omega, bounds)
+    sums = [None if x is None else x.contiguous() for x in vectors]
     _library().update(
         _addresses(given),
         size,

@@ -52,7 +52,7 @@ def update(
     marginals: Marginals,
     iterate: Iterate,
     rows: RowSums,
-    log_columns: Float[Tensor, "batch m"],
+    log_columns: Float[Tensor, "batch m"] | None,
     edge: Float[Tensor, " batch"],
     omega: Float[Tensor, " batch"],
     running: Bool[Tensor, " batch"],

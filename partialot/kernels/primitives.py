@@ -22,6 +22,8 @@ class Source(IntEnum):
     """One exponential for each entry; safe at any potentials."""
     STORED = 2
     """The stored kernel, rows and columns being potentials less those it was written at: no exponential."""
+    STORING = 3
+    """As from the cost, and the entries are kept over what was stored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Entries:
 
     Attributes:
         prices: The costs.
-        stored: The stored kernels, overwritten by `write_out`; None where no problem has one.
+        stored: The stored kernels, overwritten by `write_out` and by passes that store; None where no problem has one.
         source: One `Source` for each problem.
         rows: Potentials of the rows, or their distance from those of the stored kernel.
         columns: Likewise; may be -inf.

@@ -7,6 +7,7 @@ last.
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,9 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
         entries: The kernels.
         update: How rows are updated.
     """
+    storing = entries.source == Source.STORING
+    if bool(storing.any()):
+        write_out(replace(entries, source=storing.to(torch.int8) * int(Source.COST)))
     cost = entries.prices.cost
     found = tuple(torch.empty_like(entries.rows) for _ in range(3))
     columns = torch.zeros_like(entries.columns)

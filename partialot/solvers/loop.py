@@ -126,9 +126,9 @@ class Loop:
 
     def update(self, rows: RowSums) -> None:
         """Update the rows, the columns, then the mass, by the factor that `sum_rows` used."""
-        log_columns = rows.columns.log()
-        following, wild = self._follow(rows, log_columns)
+        following, wild = self._follow(rows, None)
         if bool(wild.any()):
+            log_columns = rows.columns.log()
             # Sums that left their range are taken again, the largest term divided out.
             inner = self.gibbs.column_log_sums(self.a.log[:, :-1] + self.f[:, :-1] + rows.moved, wild)
             log_columns[wild] = self.ranks.log_sum_exp(inner) + self.b.log[wild, :-1] + self.g[wild, :-1]
@@ -136,7 +136,7 @@ class Loop:
         self.f, self.g, self.mass, self.corner, self.column_error, self.edge_share = following
         self._anneal()
 
-    def _follow(self, rows: RowSums, log_columns: Tensor) -> tuple[Iterate, Bool[Tensor, " batch"]]:
+    def _follow(self, rows: RowSums, log_columns: Tensor | None) -> tuple[Iterate, Bool[Tensor, " batch"]]:
         """Give the next iterate of the problems that run, and whose columns it could not know."""
         dtype = self.problem.problem.a.dtype
         return dispatch.update(

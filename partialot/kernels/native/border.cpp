@@ -64,7 +64,7 @@ void measure_one(const Border &border, int64_t p, const double *log_total, const
 
 // What a sweep makes of one problem; sums over the columns come by their logarithms.
 struct Update {
-  const double *row_moved, *log_columns, *edge, *omega;
+  const double *row_moved, *columns, *log_columns, *edge, *omega;  // `log_columns` may be missing
   double least, most;  // logarithms between which a column's sum is to be
   double *f, *g, *mass, *corner, *column_error, *edge_share;
   int8_t *wild;
@@ -81,14 +81,19 @@ struct Columns {
 bool update_columns(const Border &border, const Update &update, int64_t p, double log_edge, Columns &columns) {
   const int64_t m = border.m;
   const double *b = border.b + p * (m + 1), *log_b = border.log_b + p * (m + 1), *g = border.g + p * (m + 1);
-  const double *given = update.log_columns + p * m;
+  const double *sums = update.columns + p * m;
   double *log_real = columns.log_real.data(), *log_totals = columns.log_total.data();
   double *share = columns.share.data(), *moved = columns.moved.data();
   const double omega = update.omega[p], least = update.least, most = update.most;
+  if (update.log_columns)
+    std::copy_n(update.log_columns + p * m, m, log_real);
+  else
+#pragma omp simd
+    for (int64_t j = 0; j < m; ++j) log_real[j] = log_of(sums[j]);
   double wild = 0, total_real = 0, total_b = 0;
 #pragma omp simd reduction(+ : wild, total_real, total_b)
   for (int64_t j = 0; j < m; ++j) {
-    const double real = given[j], lacking = log_edge + g[j] + log_b[j];
+    const double real = log_real[j], lacking = log_edge + g[j] + log_b[j];
     const double high = std::max(real, lacking), low = std::min(real, lacking);
     const double ratio = exp_of(low - high), log_sum = high + log_of(1 + ratio);
     const bool taking = b[j] > 0, found = taking && std::abs(log_sum) < kInfinity;
@@ -165,12 +170,12 @@ extern "C" void measure(const double *const *vectors, const int64_t *size, const
     measure_one(border, p, rows[0], rows[1], found[0], found[1], found[2]);
 }
 
-// `given`: rows' moves, log columns, edge, omega, the range of columns' sums; `running`: problems to be updated.
+// `given`: rows' moves, columns, log columns, edge, omega, the range of columns' sums; `running`: problems to be updated.
 extern "C" void update(const double *const *vectors, const int64_t *size, const double *const *given,
                        const int8_t *running, double *const *found, int8_t *wild) {
   const Border border = border_of(vectors, size);
-  const Update update{given[0], given[1], given[2], given[3], given[4][0], given[4][1], found[0],
-                      found[1], found[2], found[3], found[4], found[5],    wild};
+  const Update update{given[0], given[1], given[2], given[3], given[4], given[5][0], given[5][1], found[0],
+                      found[1], found[2], found[3], found[4], found[5], wild};
 #pragma omp parallel for schedule(static) num_threads(border.threads) if (border.parallel())
   for (int64_t p = 0; p < border.batch; ++p) {
     wild[p] = 0;

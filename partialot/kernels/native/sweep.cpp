@@ -20,7 +20,7 @@ constexpr int64_t kMostChunks = 32;  // of a problem
 constexpr int64_t kMostRows = 64;    // of a group, whose entries are to stay in cache:
 constexpr int64_t kGroupBytes = 1 << 16;
 
-enum Mode : int8_t { kSkip = 0, kFromCost = 1, kFromKernel = 2 };
+enum Mode : int8_t { kSkip = 0, kFromCost = 1, kFromKernel = 2, kStoring = 3 };
 
 // Sums beyond 2^kWild, up or down, are taken again with their largest term divided out: half of the range that keeps
 // all digits, for over-relaxed updates go up to twice as far.
@@ -221,9 +221,9 @@ void add_group(const T *entries, const Group &group, int64_t count, int64_t m, c
   }
 }
 
-// One group of rows from the costs; `entries` is its room.
+// One group of rows from the costs; `entries` is its room. Gives whether any row in it is no longer the kernel's.
 template <typename T>
-void group_from_cost(const Matrices<T> &matrices, const RowUpdate &update, int64_t problem, int64_t i, int64_t count,
+bool group_from_cost(const Matrices<T> &matrices, const RowUpdate &update, int64_t problem, int64_t i, int64_t count,
                      const Split<T> &rows, int64_t offset, const Split<T> &columns, Group &group, T *entries) {
   const int64_t index = problem * matrices.n + i, m = matrices.m;
   const double omega = update.relaxation[problem];
@@ -249,6 +249,17 @@ void group_from_cost(const Matrices<T> &matrices, const RowUpdate &update, int64
         for (int64_t j = 0; j < m; ++j) entries[r * m + j] = exp2_of<T>(entries[r * m + j] + moved);
         group.scale[r] = exp_of(update.log_weight[index + r]);
       }
+  return wild;
+}
+
+// Writes some rows of the kernel out over what is stored.
+template <typename T>
+void write_rows(const Matrices<T> &matrices, int64_t problem, int64_t i, int64_t count, const Split<T> &rows,
+                int64_t offset, const Split<T> &columns) {
+  const Affine<T> price{T(matrices.unit[problem] * kLog2e), T(matrices.shift[problem])};
+  for (int64_t r = 0; r < count; ++r)
+    exponentials<T>(matrices.cost_row(problem, i + r), price, rows.high[offset + r], rows.low[offset + r], columns,
+                    matrices.m, matrices.kernel_row(problem, i + r));
 }
 
 template <typename T>
@@ -258,12 +269,16 @@ void chunk_from_cost(const Matrices<T> &matrices, const RowUpdate &update, int64
   const double grid = matrices.grid(problem);
   const Split<T> columns(matrices.columns + problem * m, m, grid);
   const Split<T> rows(matrices.rows + problem * n + first, last - first, grid);
-  std::vector<T> entries(height * m);
+  const bool storing = matrices.mode[problem] == kStoring;
+  std::vector<T> room(storing ? 0 : height * m);
   Group group;
   for (int64_t i = first; i < last; i += height) {
     const int64_t count = std::min(height, last - i);
-    group_from_cost<T>(matrices, update, problem, i, count, rows, i - first, columns, group, entries.data());
-    add_group<T>(entries.data(), group, count, m, zeros, into);
+    T *entries = storing ? matrices.kernel_row(problem, i) : room.data();
+    const bool spoilt =
+        group_from_cost<T>(matrices, update, problem, i, count, rows, i - first, columns, group, entries);
+    add_group<T>(entries, group, count, m, zeros, into);
+    if (storing && spoilt) write_rows<T>(matrices, problem, i, count, rows, i - first, columns);
   }
 }
 
@@ -360,10 +375,7 @@ template <typename T> void write_out(const Matrices<T> &matrices) {
     const double grid = matrices.grid(problem);
     const Split<T> columns(matrices.columns + problem * m, m, grid);
     const Split<T> rows(matrices.rows + problem * n + first, last - first, grid);
-    const Affine<T> price{T(matrices.unit[problem] * kLog2e), T(matrices.shift[problem])};
-    for (int64_t i = first; i < last; ++i)
-      exponentials<T>(matrices.cost_row(problem, i), price, rows.high[i - first], rows.low[i - first], columns, m,
-                      matrices.kernel_row(problem, i));
+    write_rows<T>(matrices, problem, first, last - first, rows, 0, columns);
   });
 }
 
@@ -403,7 +415,7 @@ Matrices<T> matrices_of(const void *cost, void *kernel, const int8_t *mode, cons
   extern "C" void row_pass_##suffix(const void *cost, void *kernel, const int8_t *mode, const double *const *vectors,  \
                                     const int64_t *size, const double *const *given, double *const *found) {           \
     row_pass<T>(matrices_of<T>(cost, kernel, mode, vectors, size),                                                     \
-                {given[0], given[1], given[2], given[3], found[0], found[1], found[2]}, found[3]);                               \
+                {given[0], given[1], given[2], given[3], found[0], found[1], found[2]}, found[3]);                 \
   }                                                                                                                    \
   extern "C" void write_out_##suffix(const void *cost, void *kernel, const int8_t *mode,                               \
                                      const double *const *vectors, const int64_t *size) {                              \

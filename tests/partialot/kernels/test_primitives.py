@@ -108,6 +108,23 @@ def test_rows_rise_no_higher_than_their_ceiling(kernels: ModuleType, dtype: torc
     assert bool((given.rows + found.moved < 0.4).any())
 
 
+@pytest.mark.parametrize("shift", [0.0, 300.0, -300.0])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_pass_that_stores_finds_what_others_find_and_keeps_the_kernel(
+    kernels: ModuleType, dtype: torch.dtype, shift: float
+) -> None:
+    """Also where rows are far out of the range of the type, and are summed with the largest term divided out."""
+    size = (2, 70, 33)
+    given, change = entries(size, dtype, forbid=True), update(size)
+    given = Entries(given.prices, None, given.source, given.rows + shift * (torch.rand(2, 70) < 0.3), given.columns)
+    kept, written = (torch.full(size, torch.nan, dtype=dtype) for _ in range(2))
+    kernels.write_out(Entries(given.prices, written, given.source, given.rows, given.columns))
+    storing = Entries(given.prices, kept, sources(2, Source.STORING), given.rows, given.columns)
+    found, expected = kernels.row_pass(storing, change), kernels.row_pass(given, change)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert torch.equal(kept, written)
+
+
 def test_no_ceiling_is_one_that_is_never_reached(kernels: ModuleType) -> None:
     size = (2, 9, 12)
     given, change = entries(size, torch.float32), update(size)
