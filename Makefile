@@ -55,8 +55,9 @@ bench: setup ## Time partialot against its peers on this CPU; writes benchmarks/
 	$(BIN)/python benchmarks/bench_cpu.py
 	$(BIN)/python benchmarks/bench_iterations.py
 	$(BIN)/python benchmarks/bench_accuracy.py
-	$(BIN)/python benchmarks/bench_formulations.py --rounds 3
+	$(BIN)/python benchmarks/bench_formulations.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_exact.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_gap.py
 	$(BIN)/python benchmarks/bench_lazy.py
 	$(BIN)/python benchmarks/make_page.py
 

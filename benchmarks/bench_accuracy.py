@@ -6,13 +6,11 @@ largest of the three over the mass. The default tolerance is asked for (1e-5 in 
     python benchmarks/bench_accuracy.py
 """
 
-import argparse
-import json
 import warnings
-from pathlib import Path
 
 import torch
 from bench_iterations import families
+from record import arguments, keep
 from torch import Tensor
 from tqdm import tqdm
 from workload import machine
@@ -32,12 +30,10 @@ def reached(plan: Tensor, mass: float) -> float:
 
 def main() -> None:
     """Measure, print a table and keep it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "accuracy.json")
-    given = parser.parse_args()
+    given = arguments(__doc__, "accuracy").parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", partialot.ConvergenceWarning)
-    rows = []
+    before, rows = machine(), []
     cases = [(name, cost, mass) for name, cost in families().items() for mass in (None, 0.7)]
     for name, cost, mass in tqdm(cases):
         for dtype in (torch.float32, torch.float64):
@@ -62,8 +58,7 @@ def main() -> None:
                     f"{name:16} {mass or 'balanced'!s:9} {row['dtype']} {ratio:6} {row['sweeps']:5} "
                     f"{'' if row['converged'] else 'stopped'} {row['violation']:.1e}"
                 )
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+    keep(given.out, before, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -8,17 +8,15 @@ function of the plan. Runs are interleaved so that a busy machine slows all alik
     python benchmarks/bench_cpu.py
 """
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 import ot
 import peers
 import torch
+from record import arguments, keep
 from torch import Tensor
 from tqdm import tqdm
 from workload import Workload, machine, violation
@@ -147,12 +145,8 @@ def _derivative(plan: Callable[[Tensor], Tensor], cost: Tensor, weights: Tensor)
 
 def main() -> None:
     """Compare, print tables and keep the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "cpu.json")
-    given = parser.parse_args()
-    record: dict[str, object] = {"machine": machine()}
-    solves = []
+    given = arguments(__doc__, "cpu", rounds=7).parse_args()
+    before, solves = machine(), []
     for workload in WORKLOADS:
         rows = compare_solves(workload, given.rounds if workload.nodes < 2000 else min(given.rounds, 3))
         solves.append({"workload": asdict(workload), "results": rows})
@@ -166,9 +160,7 @@ def main() -> None:
     print("4 x 900², forward and backward of a function of the plan")
     for name, row in gradients.items():
         print(f"  {name:46}", *(f"{key} {value:.4g}" for key, value in row.items()))
-    record |= {"solves": solves, "gradients": gradients}
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(record, indent=2) + "\n")
+    keep(given.out, before, {"solves": solves, "gradients": gradients})
 
 
 if __name__ == "__main__":

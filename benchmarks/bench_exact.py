@@ -7,22 +7,18 @@ Runs are interleaved so that a busy machine slows all alike.
     OMP_NUM_THREADS=1 python benchmarks/bench_exact.py
 """
 
-import argparse
-import json
 import math
 import multiprocessing
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import ot
 import torch
 from numpy.typing import NDArray
+from record import arguments, keep
 from torch import Tensor
 from tqdm import tqdm
 from workload import machine
@@ -184,11 +180,9 @@ def show(title: str, rows: dict[str, dict[str, float]]) -> None:
 
 def main() -> None:
     """Compare, print tables and keep the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--nodes", type=int, nargs="+", default=[1000, 3000])
+    parser = arguments(__doc__, "exact", rounds=3)
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1000], help="3000 take minutes each")
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "exact.json")
     given = parser.parse_args()
     before, results = machine(), {}
     for count, nodes in BATCHES:
@@ -198,9 +192,7 @@ def main() -> None:
             results[f"{family}, {nodes}"] = compare(family, nodes, given.rounds)
     for title, rows in results.items():
         show(title, rows)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    record = {"command": shlex.join(["python", *sys.argv]), "machine": before, "mass": MASS, "results": results}
-    given.out.write_text(json.dumps(record, indent=2) + "\n")
+    keep(given.out, before, {"mass": MASS, "results": results})
 
 
 if __name__ == "__main__":

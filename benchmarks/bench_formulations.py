@@ -3,20 +3,18 @@
 Both solve min ⟨C,P⟩ + reg · Σ P (log P − 1) under P1 ≤ a, Pᵀ1 ≤ b and 1ᵀP1 = mass. POT runs the fewest iterations that
 come near enough, found beforehand and not timed, without a test of its own: to its advantage.
 
-    python benchmarks/bench_formulations.py --nodes 900 --rounds 5
+    python benchmarks/bench_formulations.py
 """
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import ot
 import torch
+from record import arguments, keep
 from torch import Tensor
 from tqdm import tqdm
 from workload import Workload, machine
@@ -81,7 +79,7 @@ def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Compare, print a table and keep the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__, "formulations", rounds=3)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--nodes", type=int, nargs="+", default=[400, 900])
     parser.add_argument("--mass", type=float, default=0.6)
@@ -89,8 +87,6 @@ def main() -> None:
     parser.add_argument(
         "--error", type=float, default=1e-6, help="distance from the optimal plan, relative to the mass"
     )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "formulations.json")
     given = parser.parse_args()
     before, records = machine(), []
     for nodes in given.nodes:
@@ -99,8 +95,7 @@ def main() -> None:
         records.append({"workload": asdict(workload), "results": rows})
         for name, row in rows.items():
             print(nodes, name, *(f"{key} {value:.4g}" for key, value in row.items()))
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"machine": before, "runs": records}, indent=2) + "\n")
+    keep(given.out, before, {"runs": records})
 
 
 if __name__ == "__main__":

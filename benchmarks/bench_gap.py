@@ -7,17 +7,15 @@ of partialot are those of `solve`, POT's those of `ot.emd` alone on a matrix tha
     OMP_NUM_THREADS=1 python benchmarks/bench_gap.py
 """
 
-import argparse
-import json
 import math
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import ot
 import torch
 from bench_exact import draw
+from record import arguments, keep
 from torch import Tensor
 from tqdm import tqdm
 from workload import machine
@@ -90,11 +88,10 @@ def show(title: str, rows: dict[str, Figures]) -> None:
 
 def main() -> None:
     """Compare, print tables and keep the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__, "gap")
     parser.add_argument("--nodes", type=int, nargs="+", default=[1000, 4000])
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
-    parser.add_argument("--sweeps", type=int, default=1000, help="most sweeps of annealing alone")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "gap.json")
+    parser.add_argument("--sweeps", type=int, default=500, help="most sweeps of annealing alone")
     given = parser.parse_args()
     before, results = machine(), {}
     compare("points", 200, MASS, 100)  # Compiles and imports what is compiled and imported once.
@@ -103,9 +100,7 @@ def main() -> None:
         title = f"{family}, {nodes} nodes, {'balanced' if mass is None else f'mass {mass}'}"
         results[title] = compare(family, nodes, mass, given.sweeps)
         show(title, results[title])
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    record = {"command": "python benchmarks/bench_gap.py", "machine": before, "results": results}
-    given.out.write_text(json.dumps(record, indent=2) + "\n")
+    keep(given.out, before, {"results": results})
 
 
 if __name__ == "__main__":

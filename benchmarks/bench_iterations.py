@@ -6,12 +6,10 @@ machine.
     python benchmarks/bench_iterations.py
 """
 
-import argparse
-import json
 import warnings
-from pathlib import Path
 
 import torch
+from record import arguments, keep
 from torch import Tensor
 from tqdm import tqdm
 from workload import machine
@@ -56,9 +54,7 @@ def count(cost: Tensor, mass: float | None, reg: float, tol: float, options: dic
 
 def main() -> None:
     """Count, print a table and keep it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "iterations.json")
-    given = parser.parse_args()
+    given = arguments(__doc__, "iterations").parse_args()
     torch.set_num_threads(1)
     cases = [
         (name, cost, mass, reg)
@@ -66,7 +62,7 @@ def main() -> None:
         for mass in (None, 0.95, 0.7)
         for reg in (0.05, 0.01, 0.002)
     ]
-    rows = []
+    before, rows = machine(), []
     print(f"{'sweeps to 1e-3 / 1e-6':32}", *(f"{name:>26}" for name in SETTINGS))
     for name, cost, mass, reg in tqdm(cases):
         counts = {
@@ -76,8 +72,7 @@ def main() -> None:
         rows.append({"family": name, "mass": mass, "reg": reg, "sweeps": counts})
         shown = ("/".join(f"{n}" if n is not None else f">{LIMIT}" for n in pair) for pair in counts.values())
         tqdm.write(f"{name:16} {mass or 'balanced'!s:9} {reg:<6}" + " ".join(f"{text:>26}" for text in shown))
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"machine": machine(), "tolerances": TOLERANCES, "rows": rows}, indent=2) + "\n")
+    keep(given.out, before, {"tolerances": TOLERANCES, "rows": rows})
 
 
 if __name__ == "__main__":

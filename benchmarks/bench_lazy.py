@@ -8,7 +8,6 @@ one dense pass cost in plain PyTorch, block by block in cache, without prices, s
 """
 
 import argparse
-import json
 import multiprocessing
 import resource
 import time
@@ -17,9 +16,9 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
+from record import arguments, keep
 from torch import Tensor
 from workload import machine
 
@@ -104,7 +103,7 @@ def measure(clouds: Clouds) -> dict[str, float | str | None]:
 
 def main() -> None:
     """Measure each size, print the figures and keep them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__, "lazy")
     parser.add_argument("--points", type=int, nargs="+", default=[5000, 20000])
     parser.add_argument("--dimension", type=int, default=3)
     parser.add_argument("--mass", type=float, default=0.5)
@@ -112,17 +111,15 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=5)
     parser.add_argument("--storage", choices=["auto", "matrix", "blocks"], default="blocks")
     parser.add_argument("--backward", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "lazy.json")
     given = parser.parse_args()
-    results = []
+    before, results = machine(), []
     for points in given.points:
         clouds = Clouds(points, given.dimension, given.mass, given.reg, given.sweeps, given.storage, given.backward)
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             figures = pool.submit(measure, clouds).result()
-        results.append({"machine": machine(), "clouds": asdict(clouds), "figures": figures})
+        results.append({"clouds": asdict(clouds), "figures": figures})
         print(points, *(f"{key} {x:.4g}" if isinstance(x, float) else f"{key} {x}" for key, x in figures.items()))
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(results, indent=2) + "\n")
+    keep(given.out, before, {"results": results})
 
 
 if __name__ == "__main__":

@@ -6,16 +6,14 @@ for one, it is the difference of two runs over the difference of their iteration
     python benchmarks/bench_sweep.py
 """
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 import peers
 import torch
+from record import arguments, keep
 from torch import Tensor
 from tqdm import tqdm
 from workload import Workload, machine
@@ -109,10 +107,7 @@ def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Compare, print a table and keep the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sweep.json")
-    given = parser.parse_args()
+    given = arguments(__doc__, "sweep", rounds=5).parse_args()
     before, results = machine(), []
     for workload in (Workload(4, 900, 0.3, 0.05, 1e-3), Workload(4, 3600, 0.3, 0.05, 1e-3)):
         rows = compare(workload, given.rounds)
@@ -120,8 +115,7 @@ def main() -> None:
         print(f"{workload.batch} x {workload.nodes}²: one full iteration")
         for name, row in rows.items():
             print(f"  {name:46} {row['median_ms']:9.3f} ms {row['reads']:7.1f} reads")
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"machine": before, "tables": results}, indent=2) + "\n")
+    keep(given.out, before, {"tables": results})
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def exact(record: dict[str, Any]) -> Iterator[str]:
     yield "## To a certified gap\n"
     yield (
         "`solve(cost, mass=M, solver=AnnealedLP(tol_gap=1e-3))` stops when a feasible plan and feasible potentials are "
-        "within 1e-3 of the value of each other. `OMP_NUM_THREADS=1 python benchmarks/bench_gap.py --sweeps 500` puts "
+        "within 1e-3 of the value of each other. `OMP_NUM_THREADS=1 python benchmarks/bench_gap.py` puts "
         "it beside `ExactLP` and POT (`benchmarks/results/gap.json`): in every case measured the network simplex "
         "over a shortlist of pairs, which is what `ExactLP` runs, was faster, and it is exact.\n"
     )

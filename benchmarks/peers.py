@@ -16,11 +16,7 @@ Run = Callable[[int], Tensor]
 
 def plain_torch(cost: Tensor, workload: Workload) -> Run:
     """Log-domain Sinkhorn on the bordered matrix, as it stands in most code: two `logsumexp` an iteration."""
-    bordered = torch.nn.functional.pad(cost, (0, 1, 0, 1)) / workload.reg
-    bordered[:, -1, -1] = torch.inf
-    weights = torch.full((workload.nodes + 1,), 1.0 / workload.nodes)
-    weights[-1] = 1.0 - workload.mass
-    log_weights = weights.log()
+    bordered, log_weights = _in_logarithms(cost, workload)
 
     def run(iterations: int) -> Tensor:
         f = g = torch.zeros(len(cost), workload.nodes + 1)
@@ -51,11 +47,7 @@ def pot_sinkhorn(cost: Tensor, workload: Workload) -> Run:
 
 def compiled_torch(cost: Tensor, workload: Workload) -> Run:
     """The same log-domain iteration as `plain_torch` under torch.compile."""
-    bordered = torch.nn.functional.pad(cost, (0, 1, 0, 1)) / workload.reg
-    bordered[:, -1, -1] = torch.inf
-    weights = torch.full((workload.nodes + 1,), 1.0 / workload.nodes)
-    weights[-1] = 1.0 - workload.mass
-    log_weights = weights.log()
+    bordered, log_weights = _in_logarithms(cost, workload)
 
     @torch.compile
     def iteration(g: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,3 +157,12 @@ def ott(cost: Tensor, workload: Workload, *, momentum: float, log_domain: bool) 
         return torch.from_numpy(np.array(compiled[iterations](held)))[:, :-1, :-1]
 
     return run
+
+
+def _in_logarithms(cost: Tensor, workload: Workload) -> tuple[Tensor, Tensor]:
+    """The bordered costs over `reg` with a forbidden corner, and the logarithms of the weights of either side."""
+    bordered = torch.nn.functional.pad(cost, (0, 1, 0, 1)) / workload.reg
+    bordered[:, -1, -1] = torch.inf
+    weights = torch.full((workload.nodes + 1,), 1.0 / workload.nodes)
+    weights[-1] = 1.0 - workload.mass
+    return bordered, weights.log()

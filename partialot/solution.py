@@ -9,7 +9,6 @@ from torch import Tensor
 from partialot.certificate import Certificate, certify
 from partialot.geometry import ShardedRows
 from partialot.gradients.density import density
-from partialot.inputs import columns
 from partialot.modes import recomputed, require_memory, uncompiled
 from partialot.problem import Problem
 from partialot.solvers import Status
@@ -144,7 +143,7 @@ class Solution:
         Raises:
             ValueError: x has neither shape.
         """
-        vectors = columns(x, self.problem.batch_shape, self.problem.size, 1).to(self.value.dtype)
+        vectors = _columns(x, self.problem, self.problem.size[1]).to(self.value.dtype)
         parts = [self._times(rows, vectors) for rows in self.problem.row_blocks()]
         product = torch.cat(parts, dim=-2) if parts else vectors.new_zeros((*self.value.shape, 0, vectors.shape[-1]))
         return product.squeeze(-1) if x.ndim < vectors.ndim else product
@@ -162,7 +161,7 @@ class Solution:
         Raises:
             ValueError: y has neither shape.
         """
-        vectors = columns(y, self.problem.batch_shape, self.problem.size, 0).to(self.value.dtype)
+        vectors = _columns(y, self.problem, self.problem.size[0]).to(self.value.dtype)
         product = vectors.new_zeros((*self.value.shape, self.problem.size[1], vectors.shape[-1]))
         for rows in self.problem.row_blocks():
             product = product + self._transposed_times(rows, vectors)
@@ -252,3 +251,17 @@ class Solution:
             )
         f, g = self.potentials
         return uncompiled(certify, self.problem, self.plan.detach(), f.detach(), g.detach(), self.mass_price.detach())
+
+
+def _columns(x: Tensor, problem: Problem, size: int) -> Tensor:
+    """Bring what a plan multiplies to (*batch, size, k)."""
+    batch = problem.batch_shape
+    vectors = x.unsqueeze(-1) if x.ndim == len(batch) + 1 else x
+    fits = vectors.ndim == len(batch) + 2 and vectors.shape[-2] == size
+    if not (fits and all(one == other or one == 1 for one, other in zip(vectors.shape, batch, strict=False))):
+        raise ValueError(
+            f"The plan multiplies tensors of shape (*batch, {size}) or (*batch, {size}, k). "
+            f"Found {tuple(x.shape)} beside a plan of {(*batch, *problem.size)}. "
+            "Use `apply` for targets, `apply_transpose` for sources."
+        )
+    return vectors

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.duals import Duals, restrict_potentials
-from partialot.errors import NotDifferentiableError
+from partialot.gradients.once import refused
 from partialot.modes import ReverseMode
 from partialot.potentials import RealPotentials
 from partialot.problem import Problem
@@ -230,26 +230,8 @@ class _KnownDerivatives(ReverseMode):
         return (None, None, *flowing, *(None,) * ctx.count)
 
 
-class _Refusal(ReverseMode):
-    """Passes a tensor on whose derivative does not exist in the chosen mode, and says so to whoever asks for it."""
-
-    @staticmethod
-    def forward(ctx: Any, reason: str, tensor: Tensor, *inputs: Tensor) -> Tensor:
-        """Copy; the inputs make the result require a gradient when they do."""
-        ctx.reason = reason
-        ctx.set_materialize_grads(False)
-        return tensor.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, ...]:
-        """Say what is differentiable instead; autograd also visits nodes of which it needs nothing."""
-        if gradients[0] is None:
-            return (None,) * len(ctx.needs_input_grad)
-        raise NotDifferentiableError(ctx.reason)
-
-
 def refuse(tensor: Tensor, problem: Problem, reason: str = _VALUE_ONLY) -> Tensor:
     """Give back `tensor` so that differentiating it with respect to the problem's inputs raises."""
     inputs = [*problem.geometry.tensors, problem.a, problem.b]
     inputs += [x for x in (problem.mass, problem.price, problem.reg) if x is not None]
-    return cast(Tensor, _Refusal.apply(reason, tensor, *inputs))  # pyright: ignore[reportUnknownMemberType]
+    return refused(tensor, inputs, reason)

@@ -93,3 +93,15 @@ def test_a_detached_solution_lets_the_graph_go(storage: Literal["matrix", "block
     assert graph() is None
     again = partialot.solve(kept.problem.geometry, mass=0.6, reg=0.1, init=kept)
     assert_close(again.value, kept.value)
+
+
+def test_a_detached_solution_is_a_constant_beneath_transforms_too() -> None:
+    cost = torch.rand(3, 4, 5, dtype=torch.float64)
+
+    def product(cost: torch.Tensor) -> torch.Tensor:
+        solution = partialot.solve(cost, mass=0.5, reg=0.1)
+        return solution.value * solution.detach().value
+
+    known = partialot.solve(cost, mass=0.5, reg=0.1)
+    slopes = torch.func.vmap(torch.func.grad(product))(cost)
+    assert_close(slopes, known.plan * known.value[:, None, None], rtol=1e-9, atol=1e-12)
