@@ -7,11 +7,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-_MOST = {"cpu": 1 << 20}
-"""Entries of a block: on a CPU few enough to stay in its cache between the operations on them."""
+EVALUATED = 1 << 20
+"""Most entries of a block of temporaries on a CPU: they stay in its cache from one operation to the next."""
 
-_MOST_ELSEWHERE = 1 << 26
-"""Likewise on other devices, where the launches should be few."""
+STORED = 1 << 21
+"""Likewise where the entries are only read, twice in a row."""
+
+_ELSEWHERE = 1 << 26
+"""Likewise on other devices, where launches should be few."""
 
 _GAP = 1 << 18
 """Entries that are sooner computed for nothing than stepped over, for what a block costs besides."""
@@ -45,19 +48,20 @@ class Block(NamedTuple):
         store[self.problems] += value if self.meant is None else torch.where(self.meant, value, 0.0)
 
 
-def cut(matrix: Tensor, chosen: Bool[Tensor, " batch"]) -> Iterator[Block]:
+def cut(matrix: Tensor, chosen: Bool[Tensor, " batch"], most: int) -> Iterator[Block]:
     """Cut the chosen problems into blocks; matrices small beside a block share one, with the problems between them.
 
     Args:
         matrix: (batch, n, m), for its sizes and device.
         chosen: Which problems.
+        most: Entries of a block on a CPU, `EVALUATED` or `STORED`; a block is one row at least.
     """
     _, n, m = matrix.shape
-    most = _MOST.get(matrix.device.type, _MOST_ELSEWHERE)
+    most = _most(matrix, most)
     each = max(1, n * m)
     problems = max(1, most // each)
     rows = max(1, n if problems > 1 else most // max(1, m))
-    flags = chosen.tolist()
+    flags = [bool(flag) for flag in chosen.cpu().numpy()]
     for first, last in _runs(flags, _GAP // each):
         for begin in range(first, last, problems):
             some = slice(begin, min(last, begin + problems))
@@ -67,10 +71,12 @@ def cut(matrix: Tensor, chosen: Bool[Tensor, " batch"]) -> Iterator[Block]:
 
 
 def room_for(matrix: Tensor) -> Tensor:
-    """Give memory for any block's entries, to be used again for each."""
-    batch, n, m = matrix.shape
-    most = _MOST.get(matrix.device.type, _MOST_ELSEWHERE)
-    return matrix.new_empty(min(batch * n * m, max(most, m)))
+    """Give memory for the entries of any `EVALUATED` block, to be used again for each."""
+    return matrix.new_empty(min(matrix.numel(), max(_most(matrix, EVALUATED), matrix.shape[2])))
+
+
+def _most(matrix: Tensor, on_cpu: int) -> int:
+    return on_cpu if matrix.device.type == "cpu" else _ELSEWHERE
 
 
 def _runs(chosen: list[bool], gap: int) -> Iterator[tuple[int, int]]:

@@ -1,12 +1,13 @@
 """Each primitive in plain PyTorch: its definition, the oracle of the faster versions, and the path without them."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.kernels.blocks import Block, cut
+from partialot.kernels.blocks import EVALUATED, STORED, Block, cut
 from partialot.kernels.primitives import Entries, Prices, RowSums, RowUpdate, Source
 from partialot.kernels.terms import CostTerms, StoredTerms, times_matrix, times_rows
 
@@ -21,50 +22,59 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
         entries: The kernels.
         update: How rows are updated.
     """
-    cost = entries.prices.cost
     totals, fractions, moves = (torch.zeros_like(entries.rows) for _ in range(3))
     found = RowSums(totals, fractions, moves, torch.zeros_like(entries.columns))
-    relaxes = bool((update.relaxation != 1).any())
-    for source, kind in ((Source.COST, CostTerms), (Source.STORED, StoredTerms)):
+    limits = _Limits.of(entries, update)
+    for source, kind, most in ((Source.COST, CostTerms, EVALUATED), (Source.STORED, StoredTerms, STORED)):
         chosen = entries.source == source
         if not bool(chosen.any()):
             continue
         form = kind(entries)
-        for block in cut(cost, chosen):
-            _pass_over(block, form, entries, update, found, relaxes=relaxes)
+        for block in cut(entries.prices.cost, chosen, most):
+            _pass_over(block, form, entries.rows, update, limits, found)
     return found
 
 
+class _Limits(NamedTuple):
+    """Up to where logarithms of sums are trusted, and which parts of an update there are at all."""
+
+    wild: float
+    relaxes: bool
+    bounds: bool
+
+    @classmethod
+    def of(cls, entries: Entries, update: RowUpdate) -> "_Limits":
+        info = torch.finfo(entries.prices.cost.dtype)
+        relaxes, bounds = bool((update.relaxation != 1).any()), bool((update.ceiling < torch.inf).any())
+        return cls(math.log(info.max * info.eps) / 2, relaxes, bounds)
+
+
 def _pass_over(
-    block: Block,
-    form: CostTerms | StoredTerms,
-    entries: Entries,
-    update: RowUpdate,
-    found: RowSums,
-    *,
-    relaxes: bool,
+    block: Block, form: CostTerms | StoredTerms, rows: Tensor, update: RowUpdate, limits: _Limits, found: RowSums
 ) -> None:
     """Pass over one block, which is still in the cache when its columns are summed."""
-    info, at = torch.finfo(entries.prices.cost.dtype), block.of_rows
-    edge, terms = update.edge[at], form.of(block)
-    log_sum = terms.log_row_sums()
-    log_total = torch.logaddexp(log_sum, edge)
-    wild = None
-    if isinstance(form, CostTerms):
-        wild = ~(log_total.abs() < math.log(info.max * info.eps) / 2)
-        if bool(wild.any()):
+    at, terms = block.of_rows, form.of(block)
+    edge, log_sum = update.edge[at], terms.log_row_sums()
+    log_total = down = torch.logaddexp(log_sum, edge)
+    tame = log_total.abs() < limits.wild
+    omega = update.relaxation[block.problems].unsqueeze(-1)
+    # Small operations are half of what a block costs: most blocks need no more than these.
+    unusual = not bool(tame.all())
+    if unusual:
+        if isinstance(form, CostTerms):
             terms = form.stable(block)
             log_sum = terms.log_row_sums()
             log_total = torch.logaddexp(log_sum, edge)
-    seen = log_total.isfinite()
-    down = torch.where(seen, log_total, 0.0)
-    step = -down
-    if relaxes:
-        omega = safe_relaxation(down, update.relaxation[block.problems].unsqueeze(-1))
-        step = step * (omega if wild is None else torch.where(wild, 1.0, omega))
-    moved = torch.minimum(step, update.ceiling[at] - entries.rows[at]) * seen
+            omega = torch.where(tame, omega, 1.0)
+        # A row that sees nothing stays where it is.
+        down = torch.where(log_total.isfinite(), log_total, 0.0)
+    moved = -safe_relaxation(down, omega) * down if limits.relaxes else -down
+    if limits.bounds:
+        moved = torch.minimum(moved, update.ceiling[at] - rows[at])
+    if unusual:
+        moved = moved * log_total.isfinite()
     block.write(found.log_total, log_total)
-    block.write(found.fraction, (log_sum - down).exp() * seen)
+    block.write(found.fraction, (log_sum - down).exp())
     block.write(found.moved, moved)
     block.add(found.columns, terms.column_sums(update.log_weight[at] + moved))
 
@@ -98,9 +108,9 @@ def write_out(entries: Entries) -> None:
     fresh, scaled = entries.source == Source.COST, entries.source == Source.STORED
     if bool(fresh.any()):
         form = CostTerms(entries)
-        for block in cut(entries.stored, fresh):
+        for block in cut(entries.stored, fresh, EVALUATED):
             form.write(block, entries.stored)
-    for block in cut(entries.stored, scaled):
+    for block in cut(entries.stored, scaled, STORED):
         rows, columns = entries.rows[block.of_rows].exp(), entries.columns[block.problems].exp()
         if block.meant is not None:
             rows, columns = (torch.where(block.meant, x, 1.0) for x in (rows, columns))
@@ -123,7 +133,7 @@ def sandwich(
         offset: Of each row.
     """
     y, z = torch.empty_like(offset), torch.zeros_like(x)
-    for block in cut(matrix, torch.ones(matrix.shape[0], dtype=torch.bool)):
+    for block in cut(matrix, torch.ones(matrix.shape[0], dtype=torch.bool), STORED):
         at, entries = block.of_rows, matrix[block.of_rows]
         y[at] = times_rows(x[block.problems], entries)
         z[block.problems] += times_matrix(scale[at] * y[at] + offset[at], entries)
@@ -139,7 +149,7 @@ def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Ten
     """
     total = rows.new_full((prices.cost.shape[0], prices.cost.shape[2]), -torch.inf)
     unit, shift = prices.unit[:, None, None], prices.shift[:, None, None]
-    for block in cut(prices.cost, torch.ones(total.shape[0], dtype=torch.bool)):
+    for block in cut(prices.cost, torch.ones(total.shape[0], dtype=torch.bool), EVALUATED):
         some = block.problems
         cost = (prices.cost[block.of_rows].double() - shift[some]) * unit[some]
         total[some] = torch.logaddexp(total[some], (rows[block.of_rows].unsqueeze(-1) - cost).logsumexp(-2))

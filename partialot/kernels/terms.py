@@ -16,7 +16,6 @@ from torch import Tensor
 from partialot.kernels.blocks import Block, room_for
 from partialot.kernels.primitives import Entries
 
-
 _FINE = 8.0
 """Widest grid, in units of the regularisation, whose rests may be factors: no larger ones leave the type's range."""
 
@@ -27,7 +26,7 @@ class Terms(NamedTuple):
     Attributes:
         matrix: (problems, rows, m).
         anchor: (problems, rows), float64.
-        factor: (problems, m), float64.
+        factor: (problems, m), in the working type.
     """
 
     matrix: Tensor
@@ -36,21 +35,21 @@ class Terms(NamedTuple):
 
     def log_row_sums(self) -> Tensor:
         """Give the logarithms of the rows' sums, -inf of nothing."""
-        return times_rows(self.factor, self.matrix).log() + self.anchor
+        return times_rows(self.factor, self.matrix).log_().add_(self.anchor)
 
     def column_sums(self, log_scale: Tensor) -> Tensor:
         """Give Σ_i exp(log_scale_i) · entry_ij."""
-        return times_matrix((log_scale + self.anchor).exp(), self.matrix) * self.factor
+        return times_matrix((log_scale + self.anchor).exp_(), self.matrix).mul_(self.factor)
 
 
 def times_rows(x: Tensor, matrix: Tensor) -> Tensor:
-    """Give K x. As a row vector times the transpose: a matrix times a column vector is several times slower."""
-    return torch.bmm(x.to(matrix.dtype).unsqueeze(-2), matrix.mT).squeeze(-2).to(x.dtype)
+    """Give K x in float64, as a row vector times the transpose: times a column vector it is several times slower."""
+    return torch.bmm(x.to(matrix.dtype).unsqueeze(-2), matrix.mT).squeeze(-2).double()
 
 
 def times_matrix(x: Tensor, matrix: Tensor) -> Tensor:
-    """Give Kᵀ x."""
-    return torch.bmm(x.to(matrix.dtype).unsqueeze(-2), matrix).squeeze(-2).to(x.dtype)
+    """Give Kᵀ x in float64."""
+    return torch.bmm(x.to(matrix.dtype).unsqueeze(-2), matrix).squeeze(-2).double()
 
 
 class StoredTerms:
@@ -58,7 +57,8 @@ class StoredTerms:
 
     def __init__(self, entries: Entries) -> None:
         assert entries.stored is not None
-        self._matrix, self._rows, self._factor = entries.stored, entries.rows, entries.columns.exp()
+        self._matrix, self._rows = entries.stored, entries.rows
+        self._factor = entries.columns.exp().to(entries.stored.dtype)
 
     def of(self, block: Block) -> Terms:
         """Give the terms of a block."""
@@ -78,7 +78,7 @@ class CostTerms:
         grid = torch.exp2(largest.log2().ceil() + 1) * torch.finfo(dtype).eps
         (self._rows, self._fine_rows), (self._columns, self._fine_columns) = (_split(x, grid, dtype) for x in sides)
         self._log2 = (self._unit / math.log(2)).to(dtype).unsqueeze(-1)
-        self._factor = (self._fine_columns * self._unit).exp()
+        self._factor = (self._fine_columns * self._unit).exp().to(dtype)
         self._is_fine = bool((grid * self._unit <= _FINE).all())
         self._room = room_for(prices.cost)
 
@@ -100,24 +100,26 @@ class CostTerms:
 
     def write(self, block: Block, store: Tensor) -> None:
         """Write the entries of a block over a matrix; 0 where they are too small to be normal numbers."""
-        powers = self._exponents(block).exp2_()
+        target = store[block.of_rows]
+        powers = self._exponents(block, target if block.meant is None else None).exp2_()
         # Processors are slow at such numbers, in every pass to come.
-        torch.nn.functional.threshold_(powers, torch.finfo(powers.dtype).tiny, 0.0)
-        old = store[block.of_rows]
-        old.copy_(powers if block.meant is None else torch.where(block.meant.unsqueeze(-1), powers, old))
+        torch.threshold_(powers, torch.finfo(powers.dtype).tiny, 0.0)
+        if block.meant is not None:
+            target.copy_(torch.where(block.meant.unsqueeze(-1), powers, target))
 
-    def _coarse(self, block: Block) -> Tensor:
+    def _coarse(self, block: Block, into: Tensor | None = None) -> Tensor:
         """Give what the costs lack to the potentials' sums on the grid, in units of the cost."""
         cost = self._cost[block.of_rows]
-        into = self._room[: cost.numel()].view(cost.shape)
+        if into is None:
+            into = self._room[: cost.numel()].view(cost.shape)
         rows, columns = self._rows[block.of_rows].unsqueeze(-1), self._columns[block.problems].unsqueeze(-2)
         return torch.add(rows, columns, out=into).sub_(cost)
 
-    def _exponents(self, block: Block) -> Tensor:
+    def _exponents(self, block: Block, into: Tensor | None = None) -> Tensor:
         """Give the entries' logarithms to the base 2."""
         fine = self._fine_rows[block.of_rows].unsqueeze(-1), self._fine_columns[block.problems].unsqueeze(-2)
         rows, columns = (x.to(self._cost.dtype) for x in fine)
-        return self._coarse(block).add_(rows).add_(columns).mul_(self._log2[block.problems])
+        return self._coarse(block, into).add_(rows).add_(columns).mul_(self._log2[block.problems])
 
 
 def _split(x: Tensor, grid: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
