@@ -35,11 +35,14 @@ def own(cost: Tensor, workload: Workload) -> dict[str, Step]:
     source = {name: torch.full((batch,), int(name), dtype=torch.int8) for name in (Source.COST, Source.STORED)}
     potential = like + 0.5 / workload.reg
     fresh = Entries(prices, None, source[Source.COST], potential, weight)
-    steps: dict[str, Step] = {"partialot, plain PyTorch, log domain": lambda: reference.row_pass(fresh, update)}
+    stored = torch.empty_like(cost)
+    reference.write_out(Entries(prices, stored, source[Source.COST], potential, weight))
+    near = Entries(prices, stored, source[Source.STORED], like, like)
+    steps: dict[str, Step] = {
+        "partialot, plain PyTorch, log domain": lambda: reference.row_pass(fresh, update),
+        "partialot, plain PyTorch, stored kernel": lambda: reference.row_pass(near, update),
+    }
     if cpu.available(cost):
-        stored = torch.empty_like(cost)
-        cpu.write_out(Entries(prices, stored, source[Source.COST], potential, weight))
-        near = Entries(prices, stored, source[Source.STORED], like, like)
         steps["partialot, native, log domain"] = lambda: cpu.row_pass(fresh, update)
         steps["partialot, native, stored kernel"] = lambda: cpu.row_pass(near, update)
     return steps

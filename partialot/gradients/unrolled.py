@@ -8,7 +8,8 @@ from torch import Tensor
 from partialot.augmentation import BorderedProblem
 from partialot.duals import restrict_potentials
 from partialot.gradients.base import Answer, Gradient, dual_objective
-from partialot.kernels import reference
+from partialot.kernels.reference import bounded_exp
+from partialot.kernels.softmin import log_sums, softmin
 from partialot.modes import recomputed
 from partialot.problem import Problem
 from partialot.solvers import Sinkhorn, Solver, SolverResult
@@ -42,7 +43,7 @@ class Unrolled(Gradient):
         """Repeat the sweeps with a graph; see `Gradient.attach`."""
         bordered = replace(bordered, shift=_lowest(bordered))
         potentials = bordered.real_potentials(*_unroll(bordered, result.n_iter))
-        density = reference.bounded_exp(
+        density = bounded_exp(
             potentials.f.unsqueeze(-1) + (potentials.g + potentials.mass).unsqueeze(-2) - bordered.scaled_cost()
         )
         weights = bordered.total[:, None, None] * bordered.a[:, :-1, None] * bordered.b[:, None, :-1]
@@ -76,10 +77,10 @@ def _unroll(problem: BorderedProblem, n_iter: Tensor) -> _Potentials:
 
 def _sweep(problem: BorderedProblem, cost: Tensor, f: Tensor, g: Tensor) -> _Potentials:
     """Do one sweep by its definition, for automatic differentiation."""
-    f = reference.softmin(cost, g, problem.b)
-    g = reference.softmin(cost.mT, f, problem.a)
-    log_real = reference.log_sums(cost.mT, f[:, :-1], problem.a[:, :-1])
-    log_mass = reference.log_sums(-log_real.unsqueeze(-2), g[:, :-1], problem.b[:, :-1])
+    f = softmin(cost, g, problem.b)
+    g = softmin(cost.mT, f, problem.a)
+    log_real = log_sums(cost.mT, f[:, :-1], problem.a[:, :-1])
+    log_mass = log_sums(-log_real.unsqueeze(-2), g[:, :-1], problem.b[:, :-1])
     mass = problem.mass.clamp(min=torch.finfo(f.dtype).tiny).unsqueeze(-1)
     step = torch.where(log_mass.isfinite(), mass.log() - torch.where(log_mass.isfinite(), log_mass, 0.0), 0.0)
     return torch.cat((f[:, :-1] + step, f[:, -1:]), dim=-1), torch.cat((g[:, :-1], g[:, -1:] - step), dim=-1)
@@ -88,7 +89,7 @@ def _sweep(problem: BorderedProblem, cost: Tensor, f: Tensor, g: Tensor) -> _Pot
 def _complete(problem: BorderedProblem, cost: Tensor, f: Tensor, g: Tensor) -> _Potentials:
     """Give nodes of weight 0, which took no part, the potentials that the others imply."""
     if bool((problem.a <= 0).any()):
-        f = torch.where(problem.a > 0, f, reference.softmin(cost, g, problem.b))
+        f = torch.where(problem.a > 0, f, softmin(cost, g, problem.b))
     if bool((problem.b <= 0).any()):
-        g = torch.where(problem.b > 0, g, reference.softmin(cost.mT, f, problem.a))
+        g = torch.where(problem.b > 0, g, softmin(cost.mT, f, problem.a))
     return f, g

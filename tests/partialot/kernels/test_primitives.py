@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from partialot.kernels import cpu, native, reference
+from partialot.kernels import blocks, cpu, native, reference
 from partialot.kernels.primitives import Entries, Prices, RowSums, RowUpdate, Source
 
 inf = torch.inf
@@ -70,6 +70,11 @@ def expected_sums(given: Entries, change: RowUpdate, omega: float) -> RowSums:
 def _ceiling(change: RowUpdate) -> Tensor:
     """No ceiling is one that is never reached."""
     return torch.full_like(change.edge, inf) if change.ceiling is None else change.ceiling
+
+
+def _only(change: RowUpdate, chosen: Tensor | slice) -> RowUpdate:
+    parts = (change.edge, change.log_weight, change.relaxation, _ceiling(change))
+    return RowUpdate(*(part[chosen] for part in parts))
 
 
 def allowed(log_total: Tensor, omega: float) -> Tensor:
@@ -199,6 +204,38 @@ def test_problems_without_a_source_are_left_alone(kernels: ModuleType) -> None:
     assert_close(stored[1].double(), written_out(given)[1].exp(), rtol=1e-5, atol=0.0)
 
 
+@pytest.mark.parametrize("most", [1, 40, 10**6])
+def test_problems_of_one_batch_may_have_different_sources(
+    kernels: ModuleType, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    for name in ("EVALUATED", "STORED"):
+        monkeypatch.setattr(reference, name, most)
+        monkeypatch.setattr(blocks, name, most)
+    size = (6, 5, 8)
+    given, change = entries(size, torch.float64, forbid=True), update(size, omega=1.3)
+    stored = torch.full_like(given.prices.cost, torch.nan)
+    order = [Source.STORED, Source.COST, Source.NOTHING, Source.STORED, Source.STORED, Source.COST]
+    source = torch.tensor(order, dtype=torch.int8)
+    fresh = torch.where(source == Source.STORED, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
+    kernels.write_out(Entries(given.prices, stored, fresh, given.rows, given.columns))
+    moved = (source == Source.STORED).double().unsqueeze(-1)
+    near = Entries(given.prices, stored, source, given.rows * (1 - moved) + 0.1 * moved, given.columns * (1 - moved))
+    found = kernels.row_pass(near, change)
+    for kind in (Source.STORED, Source.COST):
+        chosen = source == kind
+        part = Entries(
+            given.prices.select(chosen), stored[chosen], source[chosen], near.rows[chosen], near.columns[chosen]
+        )
+        own = _only(change, chosen)
+        assert_sums(RowSums(*(x[chosen] for x in found)), expected_sums(part, own, 1.3), 1e-12)
+    before = stored.clone()
+    kernels.write_out(near)
+    assert stored[2].isnan().all()
+    for index in (0, 3):
+        assert_close(stored[index], before[index] * torch.tensor(0.1).double().exp())
+    assert_close(stored[1], written_out(Entries(given.prices, None, source, near.rows, near.columns))[1].exp())
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_the_sandwich_is_two_products(kernels: ModuleType, size: tuple[int, int, int], dtype: torch.dtype) -> None:
@@ -210,6 +247,20 @@ def test_the_sandwich_is_two_products(kernels: ModuleType, size: tuple[int, int,
     accuracy = ACCURACY[dtype] * (n + m)
     assert_close(y, expected, rtol=0.0, atol=accuracy)
     assert_close(z, ((scale * expected + offset)[:, None] @ matrix.double()).squeeze(1), rtol=0.0, atol=accuracy * n)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_potentials_too_large_for_a_fine_grid_are_summed_right(dtype: torch.dtype) -> None:
+    """Beside an offset of 1e8 `reg` the rest of a potential is no longer small; costs are whole numbers, so exact."""
+    size = (1, 6, 7)
+    cost = torch.randint(8, size).to(dtype) + 2.0**23
+    prices = Prices(cost, torch.full((1,), 16.0, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    rows = 16.0 * (2.0**23 + 4) + torch.rand(1, 6).double()
+    given = Entries(prices, None, sources(1, Source.COST), rows, torch.rand(1, 7).double())
+    change = update(size, edge=-inf)
+    total = written_out(given).logsumexp(-1)
+    given = Entries(prices, None, given.source, rows - total, given.columns)
+    assert_sums(reference.row_pass(given, change), expected_sums(given, change, 1.0), 2e-5)
 
 
 def test_columns_are_summed_in_the_log_domain_at_any_potentials() -> None:
@@ -245,7 +296,5 @@ def test_native_sums_depend_neither_on_the_threads_nor_on_the_batch(stored: bool
         given.rows[last],
         given.columns[last],
     )
-    single = cpu.row_pass(
-        alone, RowUpdate(change.edge[last], change.log_weight[last], change.relaxation[last], _ceiling(change)[last])
-    )
+    single = cpu.row_pass(alone, _only(change, last))
     assert all(torch.equal(one[last], two) for one, two in zip(results[0], single, strict=True))

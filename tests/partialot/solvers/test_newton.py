@@ -6,12 +6,18 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import partialot
-from partialot.kernels import native
-
-pytestmark = pytest.mark.skipif(native.library() is None, reason="steps need the stored kernel of the native passes")
+from partialot.kernels import cpu, native
 
 ALONE = partialot.Sinkhorn(max_iter=3000, tol=1e-7, newton=False)
 STEPPING = partialot.Sinkhorn(max_iter=3000, tol=1e-7)
+
+
+@pytest.fixture(params=["native", "plain"], autouse=True)
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "plain":
+        monkeypatch.setattr(cpu, "available", lambda matrix: False)
+    elif native.library() is None:
+        pytest.skip("no C++ compiler with OpenMP was found, so there are no native kernels to test")
 
 
 def noise(n: int = 40, m: int = 40, dtype: torch.dtype = torch.float64) -> Tensor:
