@@ -23,8 +23,8 @@ def conjugate_gradient(
     right: Float[Tensor, "batch n"],
     diagonal: Float[Tensor, "batch n"],
     *,
-    tol: float,
-    max_iter: int,
+    tol: float | Float[Tensor, " batch"],
+    max_iter: int | Int[Tensor, " batch"],
     ranks: Communicator = ALONE,
 ) -> LinearSolution:
     """Solve A x = right for each problem, preconditioned by the diagonal.
@@ -37,8 +37,8 @@ def conjugate_gradient(
         apply: Product with A for the whole batch.
         right: Right-hand sides.
         diagonal: Diagonal of A, or anything positive near it.
-        tol: Relative residual to reach.
-        max_iter: Most products.
+        tol: Relative residual to reach, one for all or one for each.
+        max_iter: Most products, likewise.
         ranks: Who else solves the same systems, whose products are collective: all go on while one has to.
     """
     x, rest = torch.zeros_like(right), right.clone()
@@ -48,7 +48,9 @@ def conjugate_gradient(
     best, best_norm = x, size.clone()
     n_iter = torch.zeros_like(size, dtype=torch.int64)
     running = size > 0
-    for _ in range(max_iter):
+    most = max_iter if isinstance(max_iter, int) else int(max_iter.max())
+    for done in range(most):
+        running = running & (done < max_iter)
         if not ranks.any(bool(running.any())):
             break
         product = apply(direction)

@@ -14,6 +14,7 @@ import torch
 
 from partialot.augmentation import BorderedProblem
 from partialot.communicator import ALONE
+from partialot.kernels import dispatch
 from partialot.solvers.base import Potentials, Solver, SolverResult
 from partialot.solvers.capped import CappedLoop
 from partialot.solvers.loop import Loop
@@ -71,6 +72,9 @@ class Sinkhorn(Solver):
     def run(self, problem: BorderedProblem, init: Potentials | None) -> SolverResult:
         """Sweep until every problem is done; see `Solver.run`."""
         kind = CappedLoop if problem.problem.formulation == "capped" else Loop
+        # Steps know the dummies' forbidden corner and a fixed mass only, and need all rows in one place.
+        plain = kind is Loop and problem.problem.price is None and problem.problem.ranks is ALONE
+        steps = self.newton and plain and problem.matrix is not None and dispatch.gains_by_storing(problem.matrix)
         loop = kind(
             problem,
             init,
@@ -78,17 +82,15 @@ class Sinkhorn(Solver):
             over_relaxation=self.over_relaxation,
             annealing=self.annealing,
             sweeps=int(self.max_iter),
+            newton=steps,
         )
-        # Steps know the dummies' forbidden corner and a fixed mass only, and need all rows in one place.
-        plain = kind is Loop and problem.problem.price is None and problem.problem.ranks is ALONE
-        wanted = self.newton and plain
-        newton = Newton(loop.mass, int(self.max_iter)) if wanted else None
+        newton = Newton(loop.mass, int(self.max_iter)) if steps else None
         for sweep in range(int(self.max_iter) + 1):
+            if newton is not None:
+                newton.choose(loop)
             rows = loop.sum_rows()
             loop.judge(rows, sweep, last=sweep == self.max_iter)
             if not bool(loop.running.any()):
                 break
-            loop.update(rows)
-            if newton is not None and bool((due := newton.due(loop, sweep)).any()):
-                loop.begin_anew(newton.step(loop, due))
+            loop.update(rows if newton is None else newton.step(loop, rows, sweep))
         return loop.result()
