@@ -1,5 +1,6 @@
 """Conjugate gradients on a batch of symmetric positive semidefinite systems."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ def conjugate_gradient(
     *,
     tol: float | Float[Tensor, " batch"],
     max_iter: int | Int[Tensor, " batch"],
+    reach: float = math.inf,
     ranks: Communicator = ALONE,
 ) -> LinearSolution:
     """Solve A x = right for each problem, preconditioned by the diagonal.
@@ -39,6 +41,7 @@ def conjugate_gradient(
         diagonal: Diagonal of A, or anything positive near it.
         tol: Relative residual to reach, one for all or one for each.
         max_iter: Most products, likewise.
+        reach: A problem ends with the first x that has a larger entry: as far as whoever asks believes in the system.
         ranks: Who else solves the same systems, whose products are collective: all go on while one has to.
     """
     x, rest = torch.zeros_like(right), right.clone()
@@ -59,10 +62,11 @@ def conjugate_gradient(
         step = torch.where(running, energy / torch.where(running, curvature, 1.0), 0.0).unsqueeze(-1)
         x, rest = x + step * direction, rest - step * product
         norm = rest.square().sum(-1).sqrt()
-        better = (norm < best_norm).unsqueeze(-1)
-        best, best_norm = torch.where(better, x, best), torch.minimum(norm, best_norm)
+        beyond = running & (x.abs().amax(-1) > reach)
+        better = (norm < best_norm) | beyond
+        best, best_norm = torch.where(better.unsqueeze(-1), x, best), torch.where(better, norm, best_norm)
         n_iter += running
-        running = running & (norm > tol * size) & (norm < 1e3 * best_norm)
+        running = running & (norm > tol * size) & (norm < 1e3 * best_norm) & ~beyond
         scaled = rest / diagonal
         fresh = (rest * scaled).sum(-1)
         direction = scaled + (fresh / torch.where(energy > 0, energy, 1.0)).unsqueeze(-1) * direction

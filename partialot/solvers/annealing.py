@@ -33,6 +33,8 @@ class _Schedule(NamedTuple):
         stalled: The contraction of the error, per sweep, above which the problem stalls.
         again: The sweep at which it is asked again, by the least error so far and that of half as many sweeps.
         start: The range of the costs over the first regularisation.
+        fewest: The range of the costs over the regularisation, relative to `start`, from which annealing pays.
+        fastest: Between one regularisation and the next where the last was easy.
         longest: Reads of the costs after which a level is left at the latest.
     """
 
@@ -41,14 +43,19 @@ class _Schedule(NamedTuple):
     stalled: float
     again: int
     start: float
+    fewest: float
+    fastest: float
     longest: float
 
 
-_SWEEPING = _Schedule(window=8, probe=16, stalled=0.97, again=16, start=32.0, longest=40.0)
+_SWEEPING = _Schedule(window=8, probe=16, stalled=0.97, again=16, start=32.0, fewest=2.0, fastest=2.0, longest=40.0)
 """Levels cost as many sweeps as over-relaxed ones at the end: only what stalls gains."""
 
-_STEPPING = _Schedule(window=4, probe=9, stalled=0.92, again=32, start=8.0, longest=200.0)
+_STEPPING = _Schedule(window=4, probe=9, stalled=0.9, again=32, start=8.0, fewest=8.0, fastest=4.0, longest=200.0)
 """With Newton steps levels are cheap, but begin where potentials have nowhere far to go: steps are short."""
+
+_EASILY = 0.2
+"""What of the violation allowed at the end of a level is left where it was easy."""
 
 _HARDLY = 0.6
 """What of the least error may be left at the second question for a problem not to stall."""
@@ -60,6 +67,7 @@ class Annealing:
     Attributes:
         unit: (batch,), what each problem is at.
         target: (batch,), its own.
+        near: (batch,), which problems stall at a regularisation so near the first one that annealing gains nothing.
         pending: Whether any problem is annealed or may still be; where none is, nothing need be observed.
     """
 
@@ -80,9 +88,10 @@ class Annealing:
         levels = (self.target / start).clamp(min=1.0).log2().ceil() + 1
         self._longest = ((sweeps - self._schedule.again) / (levels + 1)).floor().clamp(max=self._schedule.longest)
         self._start = start
-        self._may_begin = (2 * start < self.target) & (self._longest >= 4) & wanted
+        self._may_begin = (_FACTOR * start < self.target) & (self._longest >= 4) & wanted
         self.pending = bool(self._may_begin.any())
         self._age, self._probed = torch.zeros_like(self.unit), torch.full_like(self.unit, torch.inf)
+        self.near = torch.zeros_like(self._may_begin)
         self._least, self._halfway = self._probed.clone(), self._probed.clone()
         self._before: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -121,10 +130,13 @@ class Annealing:
         self._probed = torch.where(self._age == plan.probe - plan.window, error, self._probed)
         self._halfway = torch.where(self._age == plan.again // 2, self._least, self._halfway)
         crawls = (self._age == plan.probe) & (error > plan.stalled**plan.window * self._probed)
-        stuck = (self._age == plan.again) & (self._least > _HARDLY * self._halfway)
+        stuck = (self._age == plan.again) & (plan.again > plan.probe) & (self._least > _HARDLY * self._halfway)
         begins = self._may_begin & (crawls | stuck) & (error > _ROUGH)
+        self.near = self.near | (begins & (self._start * plan.fewest > self.target))
+        begins = begins & ~self.near
         descends = self.under_way & ((error <= _ROUGH) | (self._age >= self._longest))
-        unit = torch.where(descends, torch.minimum(_FACTOR * self.unit, self.target), self.unit)
+        factor = torch.where(error <= _EASILY * _ROUGH, plan.fastest, _FACTOR)
+        unit = torch.where(descends, torch.minimum(factor * self.unit, self.target), self.unit)
         unit = torch.where(begins, self._start, unit)
         self._may_begin = self._may_begin & ~begins & (self._age < plan.again)
         self.pending = bool((self._may_begin | (unit < self.target)).any())

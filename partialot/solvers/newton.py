@@ -41,6 +41,9 @@ _LONGEST = 3.9
 """No potential moves further in a step: beyond, the dual is nothing like its quadratic model, and the kernel would have
 to be stored anew."""
 
+_BELIEVED = 2.5
+"""The system of a step is solved no further than to so many times that: the step is shortened anyway."""
+
 _HALVINGS = 6
 """How often a step is halved before it is given up."""
 
@@ -68,7 +71,8 @@ class Newton:
         """Choose the problems that are to step from the next sum of the rows, which has to be an exact update."""
         annealed = loop.annealing.under_way
         self._age = torch.where(annealed, 0.0, self._age + 1)
-        self._next = torch.where(annealed, 0.0, self._next)
+        at_once = annealed | (loop.annealing.near & (self._next == _FIRST))
+        self._next = torch.where(at_once, 0.0, self._next)
         self._chosen = (annealed | (self._age >= self._next)) & loop.running
         if loop.relaxation is not None:
             loop.relaxation.hold(self._chosen | (loop.annealing.probed & (loop.relaxation.omega > _SUSPECT)))
@@ -82,15 +86,16 @@ class Newton:
             sweep: Reads of the matrix that were sweeps so far.
         """
         left = torch.minimum(self._sweeps - sweep - loop.products, loop.annealing.left) - _HALVINGS - 2
-        wanted = loop.error > loop.annealing.tolerance(loop.tol)
+        wanted = (loop.error > loop.annealing.tolerance(loop.tol)) & (loop.error < torch.finfo(loop.error.dtype).max)
         chosen = self._chosen & wanted & loop.running & loop.gibbs.is_stored & (left > 0)
         if not bool(chosen.any()):
             return rows
         now = _Plan(loop, rows)
         lacking = torch.where(chosen.unsqueeze(-1), now.lacking, 0.0)
         enough = (0.3 * loop.annealing.tolerance(loop.tol) / loop.error).clamp(min=_ROUGHLY, max=0.5)
+        most = left.clamp(max=_PRODUCTS).to(torch.int64)
         found = conjugate_gradient(
-            now.schur, lacking, now.scale(), tol=enough, max_iter=left.clamp(max=_PRODUCTS).to(torch.int64)
+            now.schur, lacking, now.scale(), tol=enough, max_iter=most, reach=_BELIEVED * _LONGEST
         )
         # Constants are in the kernel of S.
         way = found.x - (loop.b.value * found.x).sum(-1, keepdim=True)
