@@ -34,6 +34,9 @@ _PATIENCE = 4
 _PRODUCTS = 60
 """Most products with the plan for one step."""
 
+_MANY = 20
+"""A problem one of whose steps took so many is preconditioned by the exact diagonal from then on."""
+
 _ROUGHLY = 0.1
 """Relative residual at which a step's linear system is left, unless a larger one is enough."""
 
@@ -54,6 +57,10 @@ _ENOUGH = 1e-4
 """Part of what the gradient promises that the dual has to gain (Armijo)."""
 
 
+_ENTRIES = 1 << 19
+"""Entries squared at a time: a temporary that stays in a cache."""
+
+
 class Newton:
     """Decides when a problem gets a step, and takes it.
 
@@ -66,13 +73,13 @@ class Newton:
         self._age, self._next = torch.zeros_like(like), torch.full_like(like, _FIRST)
         self._interval, self._before = torch.ones_like(like), torch.full_like(like, torch.inf)
         self._chosen = torch.zeros_like(like, dtype=torch.bool)
+        self._is_first, self._is_stiff = ~self._chosen, self._chosen.clone()
 
     def choose(self, loop: "Loop") -> None:
         """Choose the problems that are to step from the next sum of the rows, which has to be an exact update."""
         annealed = loop.annealing.under_way
         self._age = torch.where(annealed, 0.0, self._age + 1)
-        at_once = annealed | (loop.annealing.near & (self._next == _FIRST))
-        self._next = torch.where(at_once, 0.0, self._next)
+        self._next = torch.where(annealed | (loop.annealing.near & self._is_first), 0.0, self._next)
         self._chosen = (annealed | (self._age >= self._next)) & loop.running
         if loop.relaxation is not None:
             loop.relaxation.hold(self._chosen | (loop.annealing.probed & (loop.relaxation.omega > _SUSPECT)))
@@ -90,30 +97,37 @@ class Newton:
         chosen = self._chosen & wanted & loop.running & loop.gibbs.is_stored & (left > 0)
         if not bool(chosen.any()):
             return rows
-        now = _Plan(loop, rows)
-        lacking = torch.where(chosen.unsqueeze(-1), now.lacking, 0.0)
-        enough = (0.3 * loop.annealing.tolerance(loop.tol) / loop.error).clamp(min=_ROUGHLY, max=0.5)
-        most = left.clamp(max=_PRODUCTS).to(torch.int64)
+        now, within = _Plan(loop, rows), loop.annealing.tolerance(loop.tol)
         found = conjugate_gradient(
-            now.schur, lacking, now.scale(), tol=enough, max_iter=most, reach=_BELIEVED * _LONGEST
+            now.schur,
+            torch.where(chosen.unsqueeze(-1), now.lacking, 0.0),
+            now.diagonal(self._is_stiff & chosen),
+            tol=(0.3 * within / loop.error).clamp(min=_ROUGHLY, max=0.5),
+            max_iter=left.clamp(max=_PRODUCTS).to(torch.int64),
+            reach=_BELIEVED * _LONGEST,
         )
         # Constants are in the kernel of S.
         way = found.x - (loop.b.value * found.x).sum(-1, keepdim=True)
         length = (_LONGEST / way.abs().amax(-1).clamp(min=1e-300)).clamp(max=1.0)
         rows, stepped, tried = _search(loop, rows, now, way, length, chosen & found.x.isfinite().all(-1))
-        reads = torch.where(chosen, found.n_iter + tried, 0)
+        reads = torch.where(chosen, found.n_iter + tried + self._is_stiff, 0)
         loop.products = loop.products + reads
         loop.annealing.spend(reads)
-        self._judge(loop, chosen, stepped)
+        self._is_stiff = torch.where(chosen, self._is_stiff | (found.n_iter >= _MANY), self._is_stiff)
+        self._judge(loop, chosen, stepped, (length < 1) | (tried > 1))
         return rows
 
-    def _judge(self, loop: "Loop", chosen: Bool[Tensor, " batch"], stepped: Bool[Tensor, " batch"]) -> None:
-        """Have the problems wait for their next step whose last one, or this one, was worth little."""
+    def _judge(self, loop: "Loop", chosen: Tensor, stepped: Tensor, shortened: Tensor) -> None:
+        """Have the problems wait for their next step whose last one, or this one, was worth little.
+
+        A shortened step is on its way to where the next are not: what is left of the error says nothing then.
+        """
         own = chosen & ~loop.annealing.under_way
-        helped = stepped & (loop.error <= _WORTH * self._before)
+        helped = stepped & (shortened | (loop.error <= _WORTH * self._before))
         self._interval = torch.where(own, torch.where(helped, 1.0, _PATIENCE * self._interval), self._interval)
         self._next = torch.where(own, self._age + self._interval, self._next)
         self._before = torch.where(own, loop.error, self._before)
+        self._is_first = self._is_first & ~chosen
 
 
 def _search(
@@ -173,9 +187,24 @@ class _Plan:
         real = self.right * back + self.lacked * dummy
         return self.totals * x - torch.cat((real, (self.kept * z).sum(-1, keepdim=True)), dim=-1)
 
-    def scale(self) -> Tensor:
-        """Give the first term of S, by which products are preconditioned: its diagonal costs a read and saves none."""
-        return torch.where(self.totals > 0, self.totals, 1.0)
+    def diagonal(self, exact: Bool[Tensor, " batch"]) -> Tensor:
+        """Give the diagonal of S, by a read of the kernel, or its first term, which is near it on most plans.
+
+        Near a matching it is not: what is left of the diagonal then spans decades.
+        """
+        near = torch.where(self.totals > 0, self.totals, 1.0)
+        if not bool(exact.any()):
+            return near
+        weights = (self.left.square() * self.per_a).to(self.matrix.dtype).unsqueeze(-2)
+        squares = torch.zeros_like(self.right)
+        step = max(1, _ENTRIES // max(1, self.matrix.shape[0] * self.matrix.shape[2]))
+        for start in range(0, self.matrix.shape[1], step):
+            part = slice(start, start + step)
+            squares += torch.bmm(weights[..., part], self.matrix[:, part].square()).squeeze(-2)
+        real = squares * self.right.square() + self.lacked.square() * self.per_dummy
+        edge = (self.kept.square() * self.per_a).sum(-1, keepdim=True)
+        diagonal = torch.maximum(self.totals - torch.cat((real, edge), dim=-1), 1e-6 * near)
+        return torch.where(exact.unsqueeze(-1), diagonal, near)
 
 
 def _inverse(weights: Tensor) -> Tensor:
