@@ -50,9 +50,6 @@ _BELIEVED = 2.5
 _HALVINGS = 6
 """How often a step is halved before it is given up."""
 
-_ROUNDING = 1e-12
-"""Of two duals, relative."""
-
 _ENOUGH = 1e-4
 """Part of what the gradient promises that the dual has to gain (Armijo)."""
 
@@ -77,12 +74,12 @@ class Newton:
 
     def choose(self, loop: "Loop") -> None:
         """Choose the problems that are to step from the next sum of the rows, which has to be an exact update."""
-        annealed = loop.annealing.under_way
+        annealed, relaxation = loop.annealing.under_way, loop.relaxation
         self._age = torch.where(annealed, 0.0, self._age + 1)
         self._next = torch.where(annealed | (loop.annealing.near & self._is_first), 0.0, self._next)
         self._chosen = (annealed | (self._age >= self._next)) & loop.running
-        if loop.relaxation is not None:
-            loop.relaxation.hold(self._chosen | (loop.annealing.probed & (loop.relaxation.omega > _SUSPECT)))
+        if relaxation is not None and (loop.annealing.pending or bool(self._chosen.any())):
+            relaxation.hold(self._chosen | (loop.annealing.probed & (relaxation.omega > _SUSPECT)))
 
     def step(self, loop: "Loop", rows: RowSums, sweep: int) -> RowSums:
         """Move the potentials of the targets where that is due, and give the sums of the rows at the new ones.
@@ -136,7 +133,7 @@ def _search(
     """Go along a way as far as the dual gains enough; give the sums there, who got anywhere, and the reads it took."""
     running, used, relaxes, g = loop.running, loop.used, loop.relaxes, loop.g
     promised, lacked = (way * now.lacking).sum(-1), now.lacking.abs().sum(-1)
-    going = going & (promised > 0)
+    going, rounding = going & (promised > 0), 4 * torch.finfo(now.matrix.dtype).eps
     here, stepped, tried = g, torch.zeros_like(going), torch.zeros_like(loop.products)
     for _ in range(_HALVINGS):
         if not bool(going.any()):
@@ -147,7 +144,7 @@ def _search(
         # Near the optimum the gain drowns in rounding, and what columns lack tells instead.
         gained = there.dual >= now.dual + _ENOUGH * length * promised
         better = there.lacking.abs().sum(-1) <= (1 - 0.1 * length) * lacked
-        same = (there.dual - now.dual).abs() <= _ROUNDING * (1 + now.dual.abs())
+        same = (there.dual - now.dual).abs() <= rounding * (1 + now.dual.abs())
         taken = going & (gained | (better & same))
         tried = tried + going.to(tried.dtype)
         g = torch.where(taken.unsqueeze(-1), loop.g, g)
