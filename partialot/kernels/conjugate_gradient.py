@@ -41,7 +41,8 @@ def conjugate_gradient(
         diagonal: Diagonal of A, or anything positive near it.
         tol: Relative residual to reach, one for all or one for each.
         max_iter: Most products, likewise.
-        reach: A problem ends with the first x that has a larger entry: as far as whoever asks believes in the system.
+        reach: A problem ends with the first x for which √(Σ diagonal · x²) is larger: as far as whoever asks believes
+            in the system (Steihaug 1983).
         ranks: Who else solves the same systems, whose products are collective: all go on while one has to.
     """
     x, rest = torch.zeros_like(right), right.clone()
@@ -62,7 +63,7 @@ def conjugate_gradient(
         step = torch.where(running, energy / torch.where(running, curvature, 1.0), 0.0).unsqueeze(-1)
         x, rest = x + step * direction, rest - step * product
         norm = rest.square().sum(-1).sqrt()
-        beyond = running & (x.abs().amax(-1) > reach)
+        beyond = running & ((x.square() * diagonal).sum(-1) > reach**2)
         better = (norm < best_norm) | beyond
         best, best_norm = torch.where(better.unsqueeze(-1), x, best), torch.where(better, norm, best_norm)
         n_iter += running

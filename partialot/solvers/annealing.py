@@ -51,10 +51,10 @@ class _Schedule(NamedTuple):
 _SWEEPING = _Schedule(window=8, probe=16, stalled=0.97, again=16, start=32.0, fewest=2.0, fastest=2.0, longest=40.0)
 """Levels cost as many sweeps as over-relaxed ones at the end: only what stalls gains."""
 
-_STEPPING = _Schedule(window=4, probe=9, stalled=0.9, again=32, start=8.0, fewest=8.0, fastest=4.0, longest=200.0)
+_STEPPING = _Schedule(window=4, probe=9, stalled=0.9, again=32, start=6.0, fewest=10.0, fastest=4.0, longest=200.0)
 """With Newton steps levels are cheap, but begin where potentials have nowhere far to go: steps are short."""
 
-_EASILY = 0.2
+_EASILY = 0.1
 """What of the violation allowed at the end of a level is left where it was easy."""
 
 _HARDLY = 0.6

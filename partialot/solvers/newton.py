@@ -44,8 +44,9 @@ _LONGEST = 3.9
 """No potential moves further in a step: beyond, the dual is nothing like its quadratic model, and the kernel would have
 to be stored anew."""
 
-_BELIEVED = 2.5
-"""The system of a step is solved no further than to so many times that: the step is shortened anyway."""
+_BELIEVED = 2.0
+"""Root mean square of the potentials' moves, by weight, at which a step's linear system is left: it is shortened
+anyway."""
 
 _HALVINGS = 6
 """How often a step is halved before it is given up."""
@@ -101,12 +102,16 @@ class Newton:
             now.diagonal(self._is_stiff & chosen),
             tol=(0.3 * within / loop.error).clamp(min=_ROUGHLY, max=0.5),
             max_iter=left.clamp(max=_PRODUCTS).to(torch.int64),
-            reach=_BELIEVED * _LONGEST,
+            reach=_BELIEVED,
         )
         # Constants are in the kernel of S.
         way = found.x - (loop.b.value * found.x).sum(-1, keepdim=True)
         length = (_LONGEST / way.abs().amax(-1).clamp(min=1e-300)).clamp(max=1.0)
-        rows, stepped, tried = _search(loop, rows, now, way, length, chosen & found.x.isfinite().all(-1))
+        # Nodes that next to nothing ties to the others may go far and are cut off, lest all others wait for them.
+        cut = way.clamp(min=-_LONGEST, max=_LONGEST)
+        ascends = (cut * now.lacking).sum(-1) > 0
+        way = torch.where(ascends.unsqueeze(-1), cut, length.unsqueeze(-1) * way)
+        rows, stepped, tried = _search(loop, rows, now, way, chosen & found.x.isfinite().all(-1))
         reads = torch.where(chosen, found.n_iter + tried + self._is_stiff, 0)
         loop.products = loop.products + reads
         loop.annealing.spend(reads)
@@ -128,12 +133,13 @@ class Newton:
 
 
 def _search(
-    loop: "Loop", rows: RowSums, now: "_Plan", way: Tensor, length: Tensor, going: Bool[Tensor, " batch"]
+    loop: "Loop", rows: RowSums, now: "_Plan", way: Tensor, going: Bool[Tensor, " batch"]
 ) -> tuple[RowSums, Bool[Tensor, " batch"], Int[Tensor, " batch"]]:
     """Go along a way as far as the dual gains enough; give the sums there, who got anywhere, and the reads it took."""
     running, used, relaxes, g = loop.running, loop.used, loop.relaxes, loop.g
     promised, lacked = (way * now.lacking).sum(-1), now.lacking.abs().sum(-1)
     going, rounding = going & (promised > 0), 4 * torch.finfo(now.matrix.dtype).eps
+    length = torch.ones_like(promised)
     here, stepped, tried = g, torch.zeros_like(going), torch.zeros_like(loop.products)
     for _ in range(_HALVINGS):
         if not bool(going.any()):
