@@ -20,6 +20,7 @@ from partialot.errors import checks_its_inputs
 from partialot.inputs import Price
 from partialot.kernels import dispatch, reference
 from partialot.kernels.primitives import Entries, Prices, Source
+from partialot.potentials import RealPotentials
 from partialot.problem import Problem
 
 _AT_CEILING = 1e-10
@@ -154,12 +155,12 @@ class BorderedProblem:
         scaled = (cost - shift) / scale
         return scaled if forbidden is None else scaled.masked_fill(forbidden, torch.inf)
 
-    def real_potentials(self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]) -> "RealPotentials":
+    def real_potentials(self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]) -> RealPotentials:
         """Eliminate the dummies' potentials, and with them the constant that may be added to f and taken from g."""
         return RealPotentials(f[:, :-1] + g[:, -1:], g[:, :-1] + f[:, -1:], -(f[:, -1:] + g[:, -1:]))
 
     @torch.no_grad()
-    def density(self, potentials: "RealPotentials", rows: slice) -> Float[Tensor, "batch rows m"]:
+    def density(self, potentials: RealPotentials, rows: slice) -> Float[Tensor, "batch rows m"]:
         """Give some rows of the plan relative to the product of the weights, in the type of the prices."""
         prices = self.prices(rows)
         count = prices.cost.shape[0]
@@ -171,23 +172,7 @@ class BorderedProblem:
         dispatch.write_out(Entries(prices, block, source, potentials.f[:, rows], potentials.g + potentials.mass))
         return block
 
-    def to_user_units(
-        self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]
-    ) -> tuple[Float[Tensor, "batch sources"], Float[Tensor, "batch targets"]]:
-        """Give potentials of the bordered problem in units of the cost; the shift goes to the real sources."""
-        scale, shift = (x.to(f.dtype).unsqueeze(-1) for x in (self.scale.detach(), self.shift))
-        f, g = f * scale, g * scale
-        return torch.cat((f[:, :-1] + shift, f[:, -1:]), dim=-1), torch.cat((g[:, :-1], g[:, -1:] - shift), dim=-1)
-
-    def from_user_units(
-        self, f: Float[Tensor, "batch sources"], g: Float[Tensor, "batch targets"]
-    ) -> tuple[Float[Tensor, "batch sources"], Float[Tensor, "batch targets"]]:
-        """Undo `to_user_units`, for this problem's own scale and shift."""
-        scale, shift = (x.to(f.dtype).unsqueeze(-1) for x in (self.scale.detach(), self.shift))
-        f, g = torch.cat((f[:, :-1] - shift, f[:, -1:]), dim=-1), torch.cat((g[:, :-1], g[:, -1:] + shift), dim=-1)
-        return f / scale, g / scale
-
-    def surplus(self, potentials: "RealPotentials", moved: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def surplus(self, potentials: RealPotentials, moved: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Give how far the whole plan's mass, border included, is above the total, over the total; 0 for a coupling.
 
         It is what the entropic dual subtracts; where the entropy is of the plan alone, that is what moves.
@@ -201,12 +186,12 @@ class BorderedProblem:
             lacking = lacking + self.corner(potentials)
         return moved / self.total + kept + lacking - (self.b.sum(-1) > 0).to(kept.dtype)
 
-    def corner(self, potentials: "RealPotentials") -> Float[Tensor, " batch"]:
+    def corner(self, potentials: RealPotentials) -> Float[Tensor, " batch"]:
         """Give what the pair of the dummies carries where it is allowed: at the optimum, as much as the real block."""
         return self.mass * reference.bounded_exp(-potentials.mass.squeeze(-1))
 
     def binding(
-        self, potentials: "RealPotentials"
+        self, potentials: RealPotentials
     ) -> tuple[tuple[Bool[Tensor, "batch n"], Bool[Tensor, "batch m"]], tuple[Tensor, Tensor]]:
         """Tell which sources and which targets obey an equation, and which sides leave anything behind.
 
@@ -226,78 +211,6 @@ class BorderedProblem:
         cost = prices.cost.masked_fill(prices.cost == torch.inf, 0.0) if self.problem.forbids else prices.cost
         priced = torch.einsum("bij,bij->b", amounts, cost).double() - self.shift * amounts.sum((-2, -1)).double()
         return priced * prices.unit
-
-
-class RealPotentials(NamedTuple):
-    """Potentials without those of dummies: plan_ij = a_i b_j · exp(f_i + g_j + mass − cost_ij) in the solver's units.
-
-    They are the derivatives of the value: f with respect to a, g to b, `mass` to the mass. No constant is left free,
-    and where the mass is small, neither is large.
-
-    Attributes:
-        f: f_i + g_d.
-        g: g_j + f_d.
-        mass: −(f_d + g_d).
-    """
-
-    f: Float[Tensor, "batch n"]
-    g: Float[Tensor, "batch m"]
-    mass: Float[Tensor, "batch 1"]
-
-
-@dataclass(frozen=True, eq=False)
-class Duals:
-    """Potentials in units of the cost, and the derivatives they are.
-
-    Attributes:
-        of_a: ∂value/∂a, f + g_d; also the potentials of the sources.
-        of_b: ∂value/∂b, g + f_d.
-        g: The potentials of the targets that go with `of_a`.
-        of_mass: ∂value/∂mass, −(f_d + g_d); 0 where mass is no input.
-        mass_price: The same, or the value per unit of mass where mass is no input.
-    """
-
-    of_a: Float[Tensor, "batch n"]
-    of_b: Float[Tensor, "batch m"]
-    g: Float[Tensor, "batch m"]
-    of_mass: Float[Tensor, " batch"]
-    mass_price: Float[Tensor, " batch"]
-
-
-def restrict_potentials(bordered: BorderedProblem, potentials: RealPotentials) -> Duals:
-    """Bring potentials to the user's units.
-
-    Balanced problems leave one constant free: they are centred, so that both sides have the same weighted mean; then
-    each sums to half the value.
-    """
-    problem = bordered.problem
-    scale, shift = bordered.scale.unsqueeze(-1), bordered.shift.unsqueeze(-1)
-    if problem.formulation == "capped":
-        potentials = _relative_to_nothing(bordered, potentials)
-    of_a, of_b, price = potentials.f * scale, potentials.g * scale, shift + potentials.mass * scale
-    if problem.price is not None:
-        nothing = torch.zeros_like(price.squeeze(-1))
-        return Duals(of_a, of_b, of_b + price, nothing, problem.price.double().reshape(nothing.shape))
-    if problem.mass is not None:
-        return Duals(of_a, of_b, of_b + price, price.squeeze(-1), price.squeeze(-1))
-    mean_a = problem.ranks.sum((bordered.a[:, :-1] * of_a).sum(-1, keepdim=True))
-    mean_b = (bordered.b[:, :-1] * of_b).sum(-1, keepdim=True)
-    unit = mean_a + mean_b + price
-    of_a, of_b = of_a - mean_a + unit / 2, of_b - mean_b + unit / 2
-    return Duals(of_a, of_b, of_b, torch.zeros_like(unit.squeeze(-1)), unit.squeeze(-1))
-
-
-def _relative_to_nothing(bordered: BorderedProblem, potentials: RealPotentials) -> RealPotentials:
-    """Give capped potentials without the weights: total · exp(f_i + g_j + mass − cost_ij) is the plan.
-
-    A node of weight 0 has the limit −∞, and a large finite one is given.
-    """
-    least = torch.finfo(torch.float64).tiny
-    f, g = (
-        part + side[:, :-1].clamp(min=least).log()
-        for part, side in ((potentials.f, bordered.a), (potentials.g, bordered.b))
-    )
-    return RealPotentials(f.clamp(max=0.0), g.clamp(max=0.0), potentials.mass + bordered.total.log().unsqueeze(-1))
 
 
 def add_dummy_nodes(problem: Problem) -> BorderedProblem:

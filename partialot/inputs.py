@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from partialot.arrays import HALF, FloatArray, as_tensor
@@ -156,3 +156,23 @@ def where(wrong: Bool[Tensor, "*batch"]) -> str:
         return ""
     index = tuple(int(i) for i in wrong.nonzero()[0])
     return f" in problem {index[0] if len(index) == 1 else index} of the batch"
+
+
+def columns(x: Tensor, batch: torch.Size, plan: tuple[int, int], side: Literal[0, 1]) -> Float[Tensor, "..."]:
+    """Bring what a plan multiplies to (*batch, size, k).
+
+    Args:
+        x: (*batch, size) or (*batch, size, k), the size that of the plan on this side.
+        batch: The batch shape.
+        plan: Numbers of sources and of targets.
+        side: Which of the two x belongs to.
+    """
+    vectors = x.unsqueeze(-1) if x.ndim == len(batch) + 1 else x
+    fits = vectors.ndim == len(batch) + 2 and vectors.shape[-2] == plan[side]
+    if not (fits and all(one == other or one == 1 for one, other in zip(vectors.shape, batch, strict=False))):
+        raise ValueError(
+            f"The plan multiplies tensors of shape (*batch, {plan[side]}) or (*batch, {plan[side]}, k). "
+            f"Found {tuple(x.shape)} beside a plan of {(*batch, *plan)}. "
+            "Use `apply` for targets, `apply_transpose` for sources."
+        )
+    return vectors

@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partialot.arrays import FloatArray
+from partialot.blocks import block_room, row_blocks
 from partialot.communicator import Communicator
 from partialot.errors import InfeasibleProblemError
+from partialot.extent import check_range, extent
 from partialot.geometry import DenseCost, Geometry
 from partialot.inputs import (
     Formulation,
@@ -24,12 +26,6 @@ from partialot.inputs import (
     where,
     working_type,
 )
-
-_BLOCK = 1 << 21
-"""Prices of a lazy geometry evaluated at a time on a CPU: 8 MB of float32, which stay in a cache of the last level."""
-
-_FEWEST_ROWS = 32
-"""Fewest rows evaluated at a time, however long: with fewer, what is done once a block shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +99,7 @@ class Problem:
             scalars = {name: scalar(name, value, geometry) for name, value in numbers.items()}
             batch = broadcast_batches(geometry, a, b, scalars)
             dtype, geometry = geometry.dtype, geometry.prepare()
-            lowest, highest, forbids = _extent(geometry, a, b)
+            lowest, highest, forbids = extent(geometry, a, b)
             check_weights(a.to(working), b.to(working))
         derived = f"given: {given}, batch {tuple(a.shape[:-1])}, requires_grad: {a.requires_grad}"
         ranks.require_same({"a": derived, "b": b, **scalars, "torch.is_grad_enabled()": torch.is_grad_enabled()})
@@ -175,81 +171,16 @@ class Problem:
 
         Between blocks of their own, whatever small is kept would leave holes that no other block fits into.
         """
-        return _block_room(self.geometry), _block_room(self.geometry)
+        return block_room(self.geometry), block_room(self.geometry)
 
     def row_blocks(self) -> list[slice]:
         """Cut the sources into blocks whose prices are evaluated together: one of all where they are stored."""
         return row_blocks(self.geometry)
 
 
-def row_blocks(geometry: Geometry) -> list[slice]:
-    """Cut the rows of a lazy geometry into blocks of a few megabytes, those of a stored one into one."""
-    n, m = geometry.size
-    count, entries = geometry.batch_shape.numel(), _BLOCK if geometry.device.type == "cpu" else 1 << 25
-    step = n if not geometry.is_lazy else max(1, -(-_FEWEST_ROWS // max(1, count)), entries // max(1, m * count))
-    return [slice(start, min(n, start + step)) for start in range(0, max(n, 1), max(step, 1))]
-
-
-def _block_room(geometry: Geometry) -> Tensor | None:
-    """Give memory for the largest block of lazy prices."""
-    if not geometry.is_lazy:
-        return None
-    rows = max(block.stop - block.start for block in row_blocks(geometry))
-    count = geometry.batch_shape.numel() * rows * geometry.size[1]
-    return torch.empty(count, dtype=working_type(geometry.dtype), device=geometry.device)
-
-
-def slack(problem: Problem) -> float:
-    """Give the relative difference of two totals that is taken for rounding: some ulps of the user's type."""
-    ulp = torch.finfo(problem.dtype).eps
-    return min(ulp * (4 + math.sqrt(max(problem.geometry.sources, problem.size[1], 1))), 0.02)
-
-
-@torch.no_grad()
-def _extent(geometry: Geometry, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Give the smallest and the largest finite price of pairs with weight, and whether any pair at all is forbidden.
-
-    Where there is no such pair, the numbers are inf and -inf; all is said of this rank's rows.
-
-    Pairs without weight carry nothing: were prices measured from theirs, padding would cost the others digits.
-
-    Raises:
-        ValueError: A price is NaN or -inf.
-    """
-    lows: list[Tensor] = []
-    highs: list[Tensor] = []
-    forbids, padded = False, bool((a <= 0).any()) or bool((b <= 0).any())
-    room = _block_room(geometry)
-    for rows in row_blocks(geometry):
-        block = geometry.block(rows, room)
-        if not block.numel():
-            continue
-        low, high = block.amin((-2, -1)), block.amax((-2, -1))
-        # A NaN anywhere makes the minimum NaN, so one pass finds NaN and -inf alike.
-        wrong = ~(low > -torch.inf)
-        if bool(wrong.any()):
-            raise ValueError(
-                "`cost` must hold numbers or +inf (a forbidden pair). "
-                f"Found {float(low[wrong][0])}{where(wrong)}. Replace such entries before solving."
-            )
-        if bool((high == torch.inf).any()):
-            forbids = True
-            high = block.masked_fill(block == torch.inf, -torch.inf).amax((-2, -1))
-        if padded:
-            real = (a[..., rows] > 0).unsqueeze(-1) & (b > 0).unsqueeze(-2)
-            low = torch.where(real, block, torch.inf).amin((-2, -1))
-            high = torch.where(real & (block < torch.inf), block, -torch.inf).amax((-2, -1))
-        lows.append(low.double())
-        highs.append(high.double())
-    if not lows:
-        nothing = torch.full(geometry.batch_shape, torch.inf, dtype=torch.float64, device=geometry.device)
-        return nothing, -nothing, False
-    return torch.stack(lows).amin(0), torch.stack(highs).amax(0), forbids
-
-
 def _check_values(problem: Problem) -> None:
     if problem.lowest.numel():
-        _check_reg(problem, float((problem.highest - problem.lowest).max()))
+        check_range(float((problem.highest - problem.lowest).max()), problem.reg, problem.a.dtype)
     if problem.price is None:
         _check_mass(problem)
     elif not bool(problem.price.isfinite().all()):
@@ -259,27 +190,11 @@ def _check_values(problem: Problem) -> None:
         )
 
 
-def _check_reg(problem: Problem, spread: float) -> None:
-    limit = torch.finfo(problem.a.dtype)
-    if problem.reg is not None:
-        wrong = ~((problem.reg > 0) & (problem.reg < torch.inf))
-        if bool(wrong.any()):
-            raise ValueError(
-                f"`reg` must be positive and finite. Found `reg = {float(problem.reg[wrong][0]):.9g}`{where(wrong)}. "
-                "Pass a positive number in units of the cost, or `reg=None` for the exact linear programme."
-            )
-    least = 1.0 if problem.reg is None or not problem.reg.numel() else float(problem.reg.detach().min())
-    most = 1.0 if problem.reg is None or not problem.reg.numel() else float(problem.reg.detach().max())
-    if spread > limit.max / 4 or spread / least > limit.max**0.5 or most > limit.max**0.5 or least < limit.tiny:
-        raise ValueError(
-            f"The range of `cost`, `reg` and their ratio must be numbers that {problem.a.dtype} can compute with. "
-            f"Found a range of {spread:.3g} and `reg` from {least:.3g} to {most:.3g}. Rescale both, or work in float64."
-        )
-
-
 def _check_mass(problem: Problem) -> None:
     total_a, total_b = (total.detach() for total in problem.totals())
-    tolerance = slack(problem)
+    # Totals may differ by rounding: some ulps of the user's type, more of them in long sums.
+    nodes = max(problem.geometry.sources, problem.size[1], 1)
+    tolerance = min(torch.finfo(problem.dtype).eps * (4 + math.sqrt(nodes)), 0.02)
     if problem.mass is None:
         wrong = (total_a - total_b).abs() > tolerance * torch.maximum(total_a, total_b)
         if bool(wrong.any()):

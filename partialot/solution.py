@@ -1,6 +1,6 @@
 """What `solve` returns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,9 +9,11 @@ from torch import Tensor
 from partialot.certificate import Certificate, certify
 from partialot.geometry import ShardedRows
 from partialot.gradients.density import density
+from partialot.inputs import columns
 from partialot.modes import recomputed, require_memory, uncompiled
 from partialot.problem import Problem
 from partialot.solvers import Status
+from partialot.tensors import map_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +144,7 @@ class Solution:
         Raises:
             ValueError: x has neither shape.
         """
-        vectors = _columns(x, self.problem, self.problem.size[1]).to(self.value.dtype)
+        vectors = columns(x, self.problem.batch_shape, self.problem.size, 1).to(self.value.dtype)
         parts = [self._times(rows, vectors) for rows in self.problem.row_blocks()]
         product = torch.cat(parts, dim=-2) if parts else vectors.new_zeros((*self.value.shape, 0, vectors.shape[-1]))
         return product.squeeze(-1) if x.ndim < vectors.ndim else product
@@ -160,7 +162,7 @@ class Solution:
         Raises:
             ValueError: y has neither shape.
         """
-        vectors = _columns(y, self.problem, self.problem.size[0]).to(self.value.dtype)
+        vectors = columns(y, self.problem.batch_shape, self.problem.size, 0).to(self.value.dtype)
         product = vectors.new_zeros((*self.value.shape, self.problem.size[1], vectors.shape[-1]))
         for rows in self.problem.row_blocks():
             product = product + self._transposed_times(rows, vectors)
@@ -222,6 +224,17 @@ class Solution:
         log_a, log_b = ((x / total).clamp(min=least).log() for x in (self.problem.a.double(), self.problem.b.double()))
         return f - reg * log_a, g - reg * (log_b + total.log())
 
+    def detach(self) -> "Solution":
+        """Give the same solution without a graph, as `torch.Tensor.detach` does; numbers are shared, not copied.
+
+        What is kept from one step of a training to the next, for a log or as the next `init`, would keep that step's
+        graph and its features else.
+        """
+        geometry = self.problem.geometry
+        with torch.no_grad():
+            geometry = geometry.replace(*(tensor.detach() for tensor in geometry.tensors)).prepare()
+        return map_tensors(replace(self, problem=self.problem.on(geometry)), torch.Tensor.detach)
+
     def certificate(self) -> Certificate:
         """Bracket the value of the exact linear programme by a feasible plan and a dual bound; no gradient.
 
@@ -239,17 +252,3 @@ class Solution:
             )
         f, g = self.potentials
         return uncompiled(certify, self.problem, self.plan.detach(), f.detach(), g.detach(), self.mass_price.detach())
-
-
-def _columns(x: Tensor, problem: Problem, size: int) -> Tensor:
-    """Bring what a plan multiplies to (*batch, size, k)."""
-    batch = problem.batch_shape
-    vectors = x.unsqueeze(-1) if x.ndim == len(batch) + 1 else x
-    fits = vectors.ndim == len(batch) + 2 and vectors.shape[-2] == size
-    if not (fits and all(one == other or one == 1 for one, other in zip(vectors.shape, batch, strict=False))):
-        raise ValueError(
-            f"The plan multiplies tensors of shape (*batch, {size}) or (*batch, {size}, k). "
-            f"Found {tuple(x.shape)} beside a plan of {(*batch, *problem.size)}. "
-            "Use `apply` for targets, `apply_transpose` for sources."
-        )
-    return vectors

@@ -19,7 +19,8 @@ from partialot.errors import NotDifferentiableError
 from partialot.geometry import DenseCost, Geometry
 from partialot.inputs import Price
 from partialot.modes import ReverseMode, transforms_are_active, uncompiled
-from partialot.solution import Known, Solution
+from partialot.solution import Solution
+from partialot.tensors import map_tensors
 
 _Number = float | Tensor | FloatArray | None
 
@@ -219,23 +220,22 @@ def _with_tensors(inputs: Inputs, tensors: Sequence[Tensor]) -> Inputs:
 
 def _parts_of(solution: Solution) -> list[Tensor]:
     """List the tensors of a solution; those of its prices are the user's own."""
-    problem, known = solution.problem, solution.known
-    parts = (solution.value, solution.mass_price, solution.n_iter, solution.status, *solution.duals)
-    whole = (*known.potentials, known.total, problem.a, problem.b, problem.lowest, problem.highest)
-    return [*parts, *whole, *(x for x in (known.plan, problem.mass, problem.price, problem.reg) if x is not None)]
+    parts: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        parts.append(tensor)
+        return tensor
+
+    map_tensors(solution, note)
+    return parts
 
 
 def _rebuild(record: _Record, parts: Sequence[Tensor]) -> Solution:
     """Put other tensors in the places that `_parts_of` lists."""
-    solution = record.solution
-    assert solution is not None and isinstance(record.inputs.cost, Geometry)  # noqa: PT018 - no test
-    value, mass_price, n_iter, status, dual_f, dual_g, f, g, total, a, b, lowest, highest, *optional = parts
-    rest, problem = iter(optional), solution.problem
-    present = (solution.known.plan, problem.mass, problem.price, problem.reg)
-    plan, mass, price, reg = (None if x is None else next(rest) for x in present)
-    problem = replace(problem, a=a, b=b, mass=mass, price=price, reg=reg, lowest=lowest, highest=highest)
-    problem = problem.on(record.inputs.cost)
-    return Solution(problem, value, mass_price, n_iter, status, (dual_f, dual_g), Known(plan, (f, g), total))
+    assert record.solution is not None and isinstance(record.inputs.cost, Geometry)  # noqa: PT018 - no test
+    rest = iter(parts)
+    solution = map_tensors(record.solution, lambda _: next(rest))
+    return replace(solution, problem=solution.problem.on(record.inputs.cost))
 
 
 def _batch_ranks(inputs: Inputs, tensors: Sequence[Tensor], places: Sequence[int | None]) -> list[int]:

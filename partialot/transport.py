@@ -9,6 +9,7 @@ from torch import Tensor
 
 from partialot.arrays import FloatArray
 from partialot.augmentation import BorderedProblem, add_dummy_nodes
+from partialot.duals import from_user_units, to_user_units
 from partialot.errors import ConvergenceWarning
 from partialot.geometry import Geometry, ShardedRows
 from partialot.gradients import Answer, Gradient, Implicit, Unrolled
@@ -185,7 +186,7 @@ def _starting_potentials(
         return None
     f, g = (side.detach() for side in duals)
     count = problem.batch_shape.numel()
-    return bordered.from_user_units(f.reshape(count, f.shape[-1]), g.reshape(count, g.shape[-1]))
+    return from_user_units(bordered, f.reshape(count, f.shape[-1]), g.reshape(count, g.shape[-1]))
 
 
 def _warn_unless_converged(result: SolverResult, solver: Solver) -> None:
@@ -213,7 +214,7 @@ def _warn_unless_converged(result: SolverResult, solver: Solver) -> None:
 def _shape(problem: Problem, bordered: BorderedProblem, result: SolverResult, answer: Answer) -> Solution:
     """Give everything its batch shape and the user's dtype back."""
     batch, dtype = problem.batch_shape, problem.dtype
-    f, g = bordered.to_user_units(result.f, result.g)
+    f, g = to_user_units(bordered, result.f, result.g)
 
     def restore(flat: Tensor) -> Tensor:
         return flat.reshape((*batch, *flat.shape[1:]))

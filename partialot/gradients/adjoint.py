@@ -31,13 +31,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.augmentation import BorderedProblem, RealPotentials
+from partialot.augmentation import BorderedProblem
 from partialot.errors import ConvergenceWarning
 from partialot.gradients.base import pull_back
 from partialot.gradients.plan import Direct, row_parts
 from partialot.kernels import dispatch
 from partialot.kernels.conjugate_gradient import LinearSolution, conjugate_gradient
 from partialot.kernels.reference import bounded_exp
+from partialot.potentials import RealPotentials
 
 _log = logging.getLogger("partialot")
 

@@ -13,9 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.augmentation import BorderedProblem, Duals, RealPotentials, restrict_potentials
+from partialot.augmentation import BorderedProblem
+from partialot.duals import Duals, restrict_potentials
 from partialot.errors import NotDifferentiableError
 from partialot.modes import ReverseMode
+from partialot.potentials import RealPotentials
 from partialot.problem import Problem
 from partialot.solvers import Solver, SolverResult
 

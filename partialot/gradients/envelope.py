@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from partialot.augmentation import BorderedProblem, RealPotentials
+from partialot.augmentation import BorderedProblem
 from partialot.gradients.base import Answer, Gradient, answer_by_envelope, refuse
+from partialot.potentials import RealPotentials
 from partialot.problem import Problem
 from partialot.solvers import Solver, SolverResult
 

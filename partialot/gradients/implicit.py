@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from partialot.augmentation import BorderedProblem, RealPotentials
+from partialot.augmentation import BorderedProblem
 from partialot.gradients.adjoint import AdjointSystem
 from partialot.gradients.base import Answer, Gradient, answer_by_envelope
 from partialot.gradients.envelope import Envelope
@@ -14,6 +14,7 @@ from partialot.gradients.once import once
 from partialot.gradients.plan import Direct
 from partialot.kernels.reference import bounded_exp
 from partialot.modes import ReverseMode
+from partialot.potentials import RealPotentials
 from partialot.problem import Problem
 from partialot.solvers import Solver, SolverResult
 

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.augmentation import BorderedProblem, RealPotentials
+from partialot.augmentation import BorderedProblem
+from partialot.potentials import RealPotentials
 
 
 @dataclass(frozen=True, eq=False)

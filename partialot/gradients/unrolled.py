@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from partialot.augmentation import BorderedProblem, restrict_potentials
+from partialot.augmentation import BorderedProblem
+from partialot.duals import restrict_potentials
 from partialot.gradients.base import Answer, Gradient, dual_objective
 from partialot.kernels import reference
 from partialot.modes import recomputed

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from partialot.kernels import native
-from partialot.kernels.primitives import Entries, Prices, RowSums, RowUpdate, Source
+from partialot.kernels.border import range_of_sums
+from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate, Source
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
@@ -40,7 +41,57 @@ def sandwich(matrix: Tensor, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[
     return y, z
 
 
-def _call(name: str, entries: Entries, *vectors: Sequence[Tensor]) -> None:
+def measure(marginals: Marginals, iterate: Iterate, rows: RowSums) -> Measured:
+    """See `border.measure`."""
+    found = Measured(*(torch.empty_like(iterate.mass) for _ in range(3)))
+    given, size = _border(marginals, iterate)
+    sums = [x.contiguous() for x in rows[:2]]
+    _library().measure(_addresses(given), size, _addresses(sums), _addresses(found))
+    return found
+
+
+def update(
+    marginals: Marginals,
+    iterate: Iterate,
+    rows: RowSums,
+    log_columns: Tensor | None,
+    edge: Tensor,
+    omega: Tensor,
+    running: Tensor,
+    dtype: torch.dtype,
+) -> tuple[Iterate, Tensor]:
+    """See `border.update`."""
+    given, size = _border(marginals, iterate)
+    following = Iterate(*(x.clone() for x in given[4:]))
+    wild = torch.empty_like(running)
+    bounds = torch.tensor(range_of_sums(dtype), dtype=torch.float64)
+    vectors = (rows.moved, rows.columns, log_columns, edge, omega, bounds)
+    sums = [None if x is None else x.contiguous() for x in vectors]
+    _library().update(
+        _addresses(given),
+        size,
+        _addresses(sums),
+        ctypes.c_void_p(running.contiguous().data_ptr()),
+        _addresses(following),
+        ctypes.c_void_p(wild.data_ptr()),
+    )
+    return following, wild
+
+
+def _border(marginals: Marginals, iterate: Iterate) -> tuple[list[Tensor], ctypes.Array[ctypes.c_int64]]:
+    vectors = (marginals.a, marginals.log_a, marginals.b, marginals.log_b, *iterate)
+    batch, n, m = iterate.mass.shape[0], iterate.f.shape[1] - 1, iterate.g.shape[1] - 1
+    size = (ctypes.c_int64 * 5)(batch, n, m, marginals.priced, torch.get_num_threads())
+    return [x.contiguous() for x in vectors], size
+
+
+def _library() -> ctypes.CDLL:
+    library = native.library()
+    assert library is not None
+    return library
+
+
+def _call(name: str, entries: Entries, *vectors: Sequence[Tensor | None]) -> None:
     """Hand the addresses over; every vector is float64 and contiguous, or becomes so for the call."""
     prices, stored = entries.prices, entries.stored
     cost = prices.cost if prices.cost[:1].is_contiguous() else prices.cost.contiguous()
@@ -48,9 +99,9 @@ def _call(name: str, entries: Entries, *vectors: Sequence[Tensor]) -> None:
     stride = cost.stride(0) if batch > 1 else 0
     size = (ctypes.c_int64 * 5)(batch, n, m, stride, torch.get_num_threads())
     kept = [x.contiguous() for x in (prices.unit, prices.shift, entries.rows, entries.columns)]
-    groups = [[x.contiguous() for x in group] for group in vectors]
+    groups = [[None if x is None else x.contiguous() for x in group] for group in vectors]
     address = None if stored is None else ctypes.c_void_p(stored.data_ptr())
-    function = getattr(native.library(), f"{name}_{_SUFFIX[cost.dtype]}")
+    function = getattr(_library(), f"{name}_{_SUFFIX[cost.dtype]}")
     function(
         ctypes.c_void_p(cost.data_ptr()),
         address,
@@ -61,5 +112,5 @@ def _call(name: str, entries: Entries, *vectors: Sequence[Tensor]) -> None:
     )
 
 
-def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+def _addresses(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(None if x is None else x.data_ptr() for x in tensors))

@@ -1,10 +1,12 @@
 """The one place that chooses who computes a primitive; see `reference` for what each is."""
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from partialot.kernels import cpu, reference
-from partialot.kernels.primitives import Entries, RowSums, RowUpdate
+from partialot.communicator import ALONE, Communicator
+from partialot.kernels import border, cpu, reference
+from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, RowSums, RowUpdate
 
 
 def gains_by_storing(matrix: Tensor) -> bool:
@@ -37,3 +39,27 @@ def sandwich(
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
     """See `reference.sandwich`."""
     return (cpu if cpu.available(matrix) else reference).sandwich(matrix, x, scale, offset)
+
+
+def measure(marginals: Marginals, iterate: Iterate, rows: RowSums, ranks: Communicator) -> Measured:
+    """See `border.measure`."""
+    if ranks is ALONE and cpu.available(iterate.mass):
+        return cpu.measure(marginals, iterate, rows)
+    return border.measure(marginals, iterate, rows, ranks)
+
+
+def update(
+    marginals: Marginals,
+    iterate: Iterate,
+    rows: RowSums,
+    log_columns: Float[Tensor, "batch m"] | None,
+    edge: Float[Tensor, " batch"],
+    omega: Float[Tensor, " batch"],
+    running: Bool[Tensor, " batch"],
+    dtype: torch.dtype,
+    ranks: Communicator,
+) -> tuple[Iterate, Bool[Tensor, " batch"]]:
+    """See `border.update`."""
+    if ranks is ALONE and cpu.available(iterate.mass):
+        return cpu.update(marginals, iterate, rows, log_columns, edge, omega, running, dtype)
+    return border.update(marginals, iterate, rows, log_columns, edge, omega, running, dtype, ranks)

@@ -22,6 +22,8 @@ class Source(IntEnum):
     """One exponential for each entry; safe at any potentials."""
     STORED = 2
     """The stored kernel, rows and columns being potentials less those it was written at: no exponential."""
+    STORING = 3
+    """As from the cost, and the entries are kept over what was stored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Entries:
 
     Attributes:
         prices: The costs.
-        stored: The stored kernels, overwritten by `write_out`; None where no problem has one.
+        stored: The stored kernels, overwritten by `write_out` and by passes that store; None where no problem has one.
         source: One `Source` for each problem.
         rows: Potentials of the rows, or their distance from those of the stored kernel.
         columns: Likewise; may be -inf.
@@ -69,13 +71,13 @@ class RowUpdate(NamedTuple):
         edge: (batch, n), logarithm of what each row's border adds to its sum; -inf for nothing.
         log_weight: (batch, n), logarithm of each row's weight in the sums over columns; -inf for none.
         relaxation: (batch,), the part ω of the way to the row's exact update that is gone; 1 = all of it.
-        ceiling: (batch, n), the row's potential rises no higher; inf for no limit.
+        ceiling: (batch, n), the row's potential rises no higher; None = no limit.
     """
 
     edge: Tensor
     log_weight: Tensor
     relaxation: Tensor
-    ceiling: Tensor
+    ceiling: Tensor | None
 
 
 class RowSums(NamedTuple):
@@ -92,3 +94,56 @@ class RowSums(NamedTuple):
     fraction: Tensor
     moved: Tensor
     columns: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Marginals:
+    """The weights of a bordered problem, which no sweep changes; the border's are last.
+
+    Attributes:
+        a: Of the sources.
+        log_a: Its logarithm, -inf for 0.
+        b: Of the targets.
+        log_b: Its logarithm, -inf for 0.
+        priced: Whether mass has a price: the corner of the border is then allowed, and the mass is free.
+    """
+
+    a: Float[Tensor, "batch sources"]
+    log_a: Float[Tensor, "batch sources"]
+    b: Float[Tensor, "batch targets"]
+    log_b: Float[Tensor, "batch targets"]
+    priced: bool
+
+
+class Iterate(NamedTuple):
+    """Where sweeps stand.
+
+    Attributes:
+        f: (batch, sources), potentials, the border's last.
+        g: (batch, targets), likewise.
+        mass: (batch,), what the real block has to carry; where mass has a price, what it carries.
+        corner: (batch,), what the pair of the two dummies carries, 0 where it is forbidden.
+        column_error: (batch,), violation of the columns over the mass.
+        edge_share: (batch,), what of the columns comes from the dummy source.
+    """
+
+    f: Tensor
+    g: Tensor
+    mass: Tensor
+    corner: Tensor
+    column_error: Tensor
+    edge_share: Tensor
+
+
+class Measured(NamedTuple):
+    """How good an iterate is.
+
+    Attributes:
+        edge: (batch,), logarithm of the dummy source's sum over its weight.
+        error: (batch,), constraint violation over the mass.
+        moved: (batch,), the mass that moves from real sources.
+    """
+
+    edge: Tensor
+    error: Tensor
+    moved: Tensor

@@ -7,6 +7,7 @@ last.
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,9 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
         entries: The kernels.
         update: How rows are updated.
     """
+    storing = entries.source == Source.STORING
+    if bool(storing.any()):
+        write_out(replace(entries, source=storing.to(torch.int8) * int(Source.COST)))
     cost = entries.prices.cost
     found = tuple(torch.empty_like(entries.rows) for _ in range(3))
     columns = torch.zeros_like(entries.columns)
@@ -47,7 +51,10 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
         seen = log_total.isfinite()
         down = torch.where(seen, log_total, 0.0)
         omega = torch.where(wild, 1.0, safe_relaxation(down, update.relaxation.unsqueeze(-1)))
-        moved = torch.minimum(-omega * down, update.ceiling[:, rows] - entries.rows[:, rows]) * seen
+        moved = -omega * down
+        if update.ceiling is not None:
+            moved = torch.minimum(moved, update.ceiling[:, rows] - entries.rows[:, rows])
+        moved = moved * seen
         for store, value in zip(found, (log_total, (log_sum - down).exp() * seen, moved), strict=True):
             store[:, rows] = value
         scale = update.log_weight[:, rows] + moved

@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.augmentation import RealPotentials
 from partialot.kernels.primitives import RowSums, RowUpdate
 from partialot.kernels.reference import safe_relaxation
+from partialot.potentials import RealPotentials
 from partialot.solvers.base import SolverResult
 from partialot.solvers.loop import Loop
 

@@ -1,9 +1,10 @@
 """The Gibbs kernel of a bordered problem during a solve: stored while that pays, else evaluated at every pass.
 
 With potentials (f, g) the entries are b_j · exp(f_i + g_j − (c_ij − shift) / reg). An exponential costs several times
-what reading a number does, so on a CPU the kernel is written out once the potentials settle and then only scaled;
-before that, and wherever scaling would leave the range of the type, passes go back to the costs, which is safe at any
-potentials. Every decision is taken problem by problem.
+what reading a number does, so on a CPU a pass over the costs keeps the kernel, which is then only scaled: the first
+pass where no entry can leave the range of the type, else one at which the potentials have settled. Before that, and
+wherever scaling would leave the range, passes go back to the costs, which is safe at any potentials. Every decision is
+taken problem by problem.
 """
 
 import torch
@@ -15,8 +16,11 @@ from partialot.kernels import dispatch, reference
 from partialot.kernels.primitives import Entries, RowSums, RowUpdate, Source
 
 _REACH = 14.0
-"""How far, in natural logarithms, potentials may move from those the kernel was stored at: entries that the type
-flushed to 0 stay 1e-13 of any sum."""
+"""How far, in natural logarithms, potentials may always move from those the kernel was stored at: entries that the
+type flushed to 0 stay 1e-13 of any sum. Where none was flushed, they may move until one would be."""
+
+_RANGE = {torch.float32: 80.0, torch.float64: 690.0}
+"""Natural logarithms of numbers of the type are below this, up and down, with some digits to spare for sums."""
 
 _SETTLED = 4.0
 """The kernel is stored after a pass that moved no potential further."""
@@ -37,6 +41,8 @@ class GibbsKernel:
         self._is_stored = torch.zeros_like(self.unit, dtype=torch.bool)
         self._base: tuple[Tensor, Tensor] | None = None
         self._last: tuple[Tensor, Tensor] | None = None
+        # At most so far are the potentials from those of the stored kernel, and so far they may be.
+        self._travelled, self._reach = torch.full_like(self.unit, torch.inf), torch.full_like(self.unit, _REACH)
 
     def row_pass(
         self,
@@ -46,16 +52,18 @@ class GibbsKernel:
         running: Bool[Tensor, " batch"],
     ) -> RowSums:
         """Sum the rows of the running problems, update them, and sum the columns; see `reference.row_pass`."""
-        if self._problem.matrix is not None and dispatch.gains_by_storing(self._problem.matrix):
-            self._store_what_settled(f, g, running)
+        storing = self._to_be_stored(f, g, running)
         self._last = f, g
         if self._matrix is None or self._base is None:
             return self._pass_over_costs(f, g, update, running)
         stored = self._is_stored.unsqueeze(-1)
         rows = torch.where(stored, f - self._base[0], f)
         columns = torch.where(stored, g - self._base[1], g + self._log_b)
-        ceiling = torch.where(stored, update.ceiling - self._base[0], update.ceiling)
-        return dispatch.row_pass(self._entries(rows, columns, running), update._replace(ceiling=ceiling))
+        if update.ceiling is not None:
+            update = update._replace(ceiling=torch.where(stored, update.ceiling - self._base[0], update.ceiling))
+        entries = self._entries(rows, columns, running, storing)
+        self._is_stored = self._is_stored | storing
+        return dispatch.row_pass(entries, update)
 
     def _pass_over_costs(self, f: Tensor, g: Tensor, update: RowUpdate, running: Tensor) -> RowSums:
         """Pass over the costs block by block; the one block of a matrix is the matrix."""
@@ -65,8 +73,8 @@ class GibbsKernel:
         log_columns = g + self._log_b
         for rows in self._problem.row_blocks():
             entries = Entries(self._problem.prices(rows, self.unit), None, source, f[:, rows], log_columns)
-            edge, log_weight, ceiling = (part[:, rows] for part in (update.edge, update.log_weight, update.ceiling))
-            block = RowUpdate(edge, log_weight, update.relaxation, ceiling)
+            ceiling = None if update.ceiling is None else update.ceiling[:, rows]
+            block = RowUpdate(update.edge[:, rows], update.log_weight[:, rows], update.relaxation, ceiling)
             sums = dispatch.row_pass(entries, block)
             for store, part in zip(whole[:3], sums[:3], strict=True):
                 store[:, rows] = part
@@ -117,26 +125,44 @@ class GibbsKernel:
         self._is_stored = torch.zeros_like(self._is_stored)
         return plan
 
-    def _store_what_settled(self, f: Tensor, g: Tensor, running: Tensor) -> None:
-        """Write out the kernels whose potentials settled and whose stored ones, if any, are out of reach."""
+    def _to_be_stored(
+        self, f: Float[Tensor, "batch n"], g: Float[Tensor, "batch m"], running: Bool[Tensor, " batch"]
+    ) -> Bool[Tensor, " batch"]:
+        """Tell whose kernel the next pass is to keep, stored ones out of reach being void, and note where it does."""
+        matrix, nothing = self._problem.matrix, torch.zeros_like(self._is_stored)
+        if matrix is None or not dispatch.gains_by_storing(matrix):
+            return nothing
         if self._last is None:
-            return
-        if self._base is not None:
-            self._is_stored = self._is_stored & (_distance((f, g), self._base) <= _REACH)
-        wanted = running & ~self._is_stored & (_distance((f, g), self._last) <= _SETTLED)
+            wanted = running & (self._extent(f, g) <= _RANGE[matrix.dtype] / 2)
+        else:
+            moved = _distance((f, g), self._last)
+            self._travelled = self._travelled + moved
+            if self._base is not None and bool((self._is_stored & (self._travelled > self._reach)).any()):
+                self._travelled = _distance((f, g), self._base)
+                self._is_stored = self._is_stored & (self._travelled <= self._reach)
+            wanted = running & ~self._is_stored & (moved <= _SETTLED)
         if not bool(wanted.any()):
-            return
+            return nothing
         if self._matrix is None or self._base is None:
             self._matrix, self._base = _room(self._problem), (f, g)
-        source = torch.where(wanted, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
-        prices = self._problem.prices(slice(None), self.unit)
-        dispatch.write_out(Entries(prices, self._matrix, source, f, g + self._log_b))
         chosen = wanted.unsqueeze(-1)
         self._base = torch.where(chosen, f, self._base[0]), torch.where(chosen, g, self._base[1])
-        self._is_stored = self._is_stored | wanted
+        self._travelled = torch.where(wanted, 0.0, self._travelled)
+        reach = (_RANGE[matrix.dtype] - self._extent(f, g)).clamp(min=_REACH)
+        self._reach = torch.where(wanted, reach, self._reach)
+        return wanted
 
-    def _entries(self, rows: Tensor, columns: Tensor, running: Tensor) -> Entries:
+    def _extent(self, f: Float[Tensor, "batch n"], g: Float[Tensor, "batch m"]) -> Float[Tensor, " batch"]:
+        """Give a bound on the size of the exponents of pairs that are allowed, of targets with a weight."""
+        problem = self._problem.problem
+        ends = (x.reshape(-1) - self._problem.shift for x in (problem.lowest, problem.highest))
+        costs = torch.maximum(*(x.abs() for x in ends)) * self.unit
+        columns = torch.where(self._log_b > -torch.inf, g + self._log_b, 0.0)
+        return costs + _largest(f) + _largest(columns)
+
+    def _entries(self, rows: Tensor, columns: Tensor, running: Tensor, storing: Tensor | None = None) -> Entries:
         source = torch.where(self._is_stored, int(Source.STORED), int(Source.COST))
+        source = source if storing is None else torch.where(storing, int(Source.STORING), source)
         source = torch.where(running, source, int(Source.NOTHING)).to(torch.int8)
         return Entries(self._problem.prices(slice(None), self.unit), self._matrix, source, rows, columns)
 
@@ -148,6 +174,9 @@ def _room(problem: BorderedProblem) -> Tensor:
 
 def _distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Float[Tensor, " batch"]:
     """Give the largest difference of any potential."""
-    apart = [(x - y).abs() for x, y in zip(one, other, strict=True)]
-    sides = [x.amax(-1) if x.shape[-1] else x.new_zeros(x.shape[0]) for x in apart]
-    return torch.maximum(*sides)
+    return torch.maximum(*(_largest(x - y) for x, y in zip(one, other, strict=True)))
+
+
+def _largest(x: Tensor) -> Float[Tensor, " batch"]:
+    """Give the largest size of any number, 0 of none."""
+    return x.abs().amax(-1) if x.shape[-1] else x.new_zeros(x.shape[0])

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
-from partialot.communicator import ALONE, Communicator
-from partialot.kernels.primitives import RowSums, RowUpdate
-from partialot.kernels.reference import safe_relaxation
+from partialot.kernels import dispatch
+from partialot.kernels.border import log_sum_exp
+from partialot.kernels.primitives import Iterate, Marginals, RowSums, RowUpdate
 from partialot.solvers.acceleration import Relaxation
 from partialot.solvers.annealing import Annealing
 from partialot.solvers.base import Potentials, SolverResult, Status
@@ -31,13 +31,6 @@ class _Sides(NamedTuple):
     @classmethod
     def of(cls, value: Tensor) -> "_Sides":
         return cls(value.detach(), value.detach().log())
-
-
-class _Columns(NamedTuple):
-    """Sums over the real columns after the rows' update: their logarithms, and that of the part from real sources."""
-
-    log_total: Tensor
-    log_real: Tensor
 
 
 class Loop:
@@ -63,6 +56,9 @@ class Loop:
     ) -> None:
         self.problem, self.gibbs, self.ranks = problem, GibbsKernel(problem), problem.problem.ranks
         self.a, self.b = _Sides.of(problem.a), _Sides.of(problem.b)
+        self.has_idle_rows = bool((self.a.value <= 0).any())
+        priced = problem.problem.price is not None
+        self.marginals = Marginals(self.a.value, self.a.log, self.b.value, self.b.log, priced)
         self.mass: Tensor = problem.mass.detach().clamp(min=torch.finfo(torch.float64).tiny)
         self.f, self.g = (
             (torch.zeros_like(self.a.value), torch.zeros_like(self.b.value))
@@ -97,7 +93,8 @@ class Loop:
 
     def edge_sum(self) -> Float[Tensor, " batch"]:
         """Give the logarithm of the dummy source's sum over its weight, at the present potentials."""
-        return self._edge(self.f[:, -1], self.b.log, self.g)
+        seen = slice(None, None if self.marginals.priced else -1)
+        return self.f[:, -1] + log_sum_exp(self.b.log[:, seen] + self.g[:, seen])
 
     def judge(self, rows: RowSums, sweep: int, *, last: bool) -> None:
         """Record the problems whose present potentials are good enough, hopeless, or the last there will be."""
@@ -124,55 +121,31 @@ class Loop:
 
     def _measure(self, rows: RowSums) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Give the constraint violation and the mass that moves from this rank's sources."""
-        self.edge = self.edge_sum()
-        carried = self.a.value[:, :-1] * rows.fraction
-        error = (carried * _off(rows.log_total)).sum(-1)
-        of_edge = (self.edge_share + self.corner) * _off(self.edge) * (self.a.value[:, -1] > 0)
-        error = (error + self.ranks.share(of_edge)) / self.mass + self.ranks.share(self.column_error)
-        # All decisions follow from this one sum, which is equal on all ranks to the last bit.
-        error = self.ranks.sum(error).nan_to_num(nan=torch.inf)
-        return error, (carried * rows.log_total.exp()).sum(-1)
+        measured = dispatch.measure(self.marginals, self._iterate(), rows, self.ranks)
+        self.edge = measured.edge
+        return measured.error, measured.moved
 
     def update(self, rows: RowSums) -> None:
         """Update the rows, the columns, then the mass, by the factor that `sum_rows` used."""
-        f = self.f[:, :-1] + rows.moved
-        edge = self.edge.unsqueeze(-1)
-        f_edge = self.f[:, -1:] + self._step(edge)
-        columns = self._sum_columns(rows, f, f_edge)
-        moved = self._step(columns.log_total)
-        log_mass = _log_sum_exp(columns.log_real + moved).unsqueeze(-1)
-        g_edge = self._edge(self.g[:, -1], self.a.log, torch.cat((f, f_edge), dim=-1), self.ranks).unsqueeze(-1)
-        g_edge = self.g[:, -1:] + self._step(g_edge)
-        step = self._mass_step(log_mass, f_edge + g_edge)
-        g = torch.cat((self.g[:, :-1] + moved, g_edge - step), dim=-1)
-        f = torch.cat((f + step, f_edge), dim=-1)
-        # What columns are off by, without differences of like numbers: the mass may be minute.
-        real, left = (columns.log_real + moved).exp(), columns.log_total + moved
-        share = (columns.log_real - columns.log_total - self.b.log[:, :-1]).exp().nan_to_num(nan=0.0)
-        off = (self.b.value[:, :-1] * left.expm1() + real * step.expm1()).abs()
-        self.column_error = ((off * share).sum(-1) + self.corner * step.squeeze(-1).expm1().abs()) / self.mass
-        self.edge_share = (real * (1 - share)).sum(-1)
-        running = self.running.unsqueeze(-1)
-        self.f, self.g = torch.where(running, f, self.f), torch.where(running, g, self.g)
+        following, wild = self._follow(rows, None)
+        if bool(wild.any()):
+            log_columns = rows.columns.log()
+            # Sums that left their range are taken again, the largest term divided out.
+            inner = self.gibbs.column_log_sums(self.a.log[:, :-1] + self.f[:, :-1] + rows.moved, wild)
+            log_columns[wild] = self.ranks.log_sum_exp(inner) + self.b.log[wild, :-1] + self.g[wild, :-1]
+            following, _ = self._follow(rows, log_columns)
+        self.f, self.g, self.mass, self.corner, self.column_error, self.edge_share = following
         self._anneal()
 
-    def _edge(
-        self, own: Tensor, log_weights: Tensor, others: Tensor, ranks: Communicator = ALONE
-    ) -> Float[Tensor, " batch"]:
-        """Give the logarithm of a dummy's sum over its weight; where mass has a price, the other dummy is in it."""
-        seen = slice(None, -1 if self.problem.problem.price is None else None)
-        return own + _log_sum_exp(log_weights[:, seen] + others[:, seen], ranks)
+    def _follow(self, rows: RowSums, log_columns: Tensor | None) -> tuple[Iterate, Bool[Tensor, " batch"]]:
+        """Give the next iterate of the problems that run, and whose columns it could not know."""
+        dtype = self.problem.problem.a.dtype
+        return dispatch.update(
+            self.marginals, self._iterate(), rows, log_columns, self.edge, self.used, self.running, dtype, self.ranks
+        )
 
-    def _mass_step(self, log_mass: Tensor, of_corner: Tensor) -> Float[Tensor, "batch 1"]:
-        """Give what the real sources rise and the dummy target falls by, to the exact maximum of the dual."""
-        if self.problem.problem.price is None:
-            return self.mass.log().unsqueeze(-1) - log_mass
-        # Raised by t, the real block grows by e^t and the corner falls by as much; the dual wants them equal.
-        log_corner = self.a.log[:, -1:] + self.b.log[:, -1:] + of_corner
-        self.mass = torch.where(self.running, ((log_corner + log_mass) / 2).exp().squeeze(-1), self.mass)
-        self.mass = self.mass.clamp(min=torch.finfo(torch.float64).tiny)
-        self.corner = self.mass
-        return (log_corner - log_mass) / 2
+    def _iterate(self) -> Iterate:
+        return Iterate(self.f, self.g, self.mass, self.corner, self.column_error, self.edge_share)
 
     def _anneal(self) -> None:
         """Go on at another regularisation where the errors ask for it; what was measured at the last one is void."""
@@ -194,16 +167,10 @@ class Loop:
         if self.relaxation is not None:
             self.relaxation.restart(changed)
 
-    def _step(self, log_total: Tensor) -> Tensor:
-        """Give how far potentials move whose sums over their weights have these logarithms."""
-        omega = self.used.unsqueeze(-1)
-        # Most problems are done before anything is relaxed, and small ones are all overhead.
-        return -log_total if not self.relaxes else -safe_relaxation(log_total, omega) * log_total
-
     def _row_pass(self, omega: Tensor) -> RowSums:
-        self.used, self.relaxes = omega, bool((omega > 1).any())
+        self.used = omega
         edge = self.b.log[:, -1:] + self.f[:, :-1] + self.g[:, -1:]
-        update = RowUpdate(edge, self.a.log[:, :-1], omega, torch.full_like(edge, torch.inf))
+        update = RowUpdate(edge, self.a.log[:, :-1], omega, None)
         sums = self.gibbs.row_pass(self.f[:, :-1], self.g[:, :-1], update, self.running)
         return sums._replace(columns=self.ranks.sum(sums.columns))
 
@@ -216,24 +183,6 @@ class Loop:
         plan = self.gibbs.plan(torch.where(nothing, -torch.inf, log_rows), g[:, :-1])
         moved = self.ranks.sum(self.moved) * self.problem.total.detach()
         return SolverResult(self.f, g, plan, moved, self.n_iter, self.error, self.status)
-
-    def _sum_columns(self, rows: RowSums, f: Tensor, f_edge: Tensor) -> _Columns:
-        """Give logarithms of the columns' sums, the total over the weight; 0 for columns of weight 0."""
-        log_edge = self.a.log[:, -1:] + f_edge + self.g[:, :-1]
-        real = rows.columns
-        total = real + (log_edge + self.b.log[:, :-1]).exp()
-        idle = self.b.value[:, :-1] <= 0
-        info = torch.finfo(self.problem.problem.a.dtype)
-        least, most = info.tiny / info.eps, info.max
-        lost = (real.sum(-1) < least) & (self.b.value[:, :-1].sum(-1) > 0)
-        wild = self.running & (lost | ~((total > least) & (total < most) | idle).all(-1))
-        log_real, log_total = real.log(), total.log() - torch.where(idle, 0.0, self.b.log[:, :-1])
-        if bool(wild.any()):
-            inner = self.ranks.log_sum_exp(self.gibbs.column_log_sums(self.a.log[:, :-1] + f, wild))
-            log_real[wild] = inner + self.b.log[wild, :-1] + self.g[wild, :-1]
-            log_total[wild] = torch.logaddexp(inner + self.g[wild, :-1], log_edge[wild])
-        found = ~idle & log_total.isfinite()
-        return _Columns(torch.where(found, log_total, 0.0), torch.where(found, log_real, -torch.inf))
 
     def _first_column_error(self) -> Float[Tensor, " batch"]:
         """Measure the columns of the starting point, which no update has made right; inf where they are far off."""
@@ -252,6 +201,8 @@ class Loop:
 
     def _complete_rows(self, rows: RowSums, fresh: Tensor) -> None:
         """Give sources of weight 0, which took no part, the potentials that the others imply."""
+        if not self.has_idle_rows:
+            return
         log_total = torch.cat((rows.log_total, self.edge.unsqueeze(-1)), dim=-1)
         idle = fresh.unsqueeze(-1) & (self.a.value <= 0) & log_total.isfinite()
         self.f = self.f - torch.where(idle, log_total, 0.0)
@@ -266,14 +217,9 @@ class Loop:
             implied = -torch.logaddexp(real, (self.a.log[:, -1:] + self.f[:, -1:])[some])
             g = g.clone()
             g[some] = torch.where(idle[some] & implied.isfinite(), implied, torch.where(idle[some], 0.0, g[some]))
-        implied = -_log_sum_exp(self.a.log[:, :-1] + self.f[:, :-1], self.ranks).unsqueeze(-1)
-        edge = torch.where((self.b.value[:, -1:] <= 0) & implied.isfinite(), implied, edge)
+        implied = -log_sum_exp(self.a.log[:, :-1] + self.f[:, :-1], self.ranks).unsqueeze(-1)
+        edge = torch.where(self.b.value[:, -1:] > 0, edge, implied)
         return torch.cat((g, edge), dim=-1)
-
-
-def _off(log_total: Tensor) -> Tensor:
-    """Give how far a sum over its weight is from 1; a sum far above 1 counts more, a missing one as 1."""
-    return log_total.expm1().abs() * log_total.exp().clamp(min=1.0)
 
 
 def _tolerances(problem: BorderedProblem, tol: float | None) -> tuple[Tensor, Tensor]:
@@ -284,11 +230,3 @@ def _tolerances(problem: BorderedProblem, tol: float | None) -> tuple[Tensor, Te
     dtype = problem.problem.a.dtype
     floor = torch.full_like(problem.mass.detach(), 8 * torch.finfo(dtype).eps)
     return torch.full_like(floor, _USUAL[dtype] if tol is None else tol), floor
-
-
-def _log_sum_exp(exponents: Tensor, ranks: Communicator = ALONE) -> Tensor:
-    """Sum over the last dimension, and over ranks where that is one of sources; a finite number even of nothing."""
-    nothing = not exponents.shape[-1]
-    total = exponents.new_full(exponents.shape[:-1], -torch.inf) if nothing else torch.logsumexp(exponents, dim=-1)
-    total = ranks.log_sum_exp(total)
-    return torch.where(total.isfinite(), total, 0.0)

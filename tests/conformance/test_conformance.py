@@ -22,16 +22,8 @@ from tests.conformance.suite import CASES, ENTRY_POINTS
 
 EVERY_CASE = [case for cases in CASES.values() for case in cases]
 BY_NAME = {case.__name__: case for case in EVERY_CASE}
-NOT_YET_OFFERED = (
-    "the_vectorising_transform_gives_the_loop",
-    "euclidean_prices_have_finite_gradients_where_points_coincide",
-)
-"""What ours does not do; the list may only become shorter."""
 COMPILED = "the_compiler_changes_no_plan"
 """Judged in a process of its own: what checks shapes while the tests run cannot be traced."""
-
-OURS_FAILS: dict[str, str] = {}
-"""Faults of our own that are known, each with its cause; one that is mended must be taken out of here."""
 
 KNOWN_FAULTS = {
     Pot: (
@@ -83,12 +75,9 @@ KNOWN_FAULTS = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", [c for c in EVERY_CASE if c.__name__ != COMPILED], ids=lambda case: case.__name__)
-def test_ours_keeps_it(case: Case, request: pytest.FixtureRequest) -> None:
-    if case.__name__ in OURS_FAILS:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=OURS_FAILS[case.__name__]))
+def test_ours_offers_and_keeps_it(case: Case) -> None:
     verdict = judge(case, Ours())
-    expected = "not offered" if case.__name__ in NOT_YET_OFFERED else "pass"
-    assert verdict.outcome == expected, verdict.found
+    assert verdict.outcome == "pass", verdict.found
 
 
 def test_ours_is_the_same_under_the_compiler() -> None:

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import partialot
-from partialot import problem as problem_module
+from partialot import blocks as blocks_module
 from partialot.geometry.costs import COSTS
 from tests.partialot.properties import EXACT, SINKHORN
 
@@ -29,8 +29,8 @@ TIGHT = 1e-9
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few blocks, the last of them shorter, in place of one."""
-    monkeypatch.setattr(problem_module, "_BLOCK", 24)
-    monkeypatch.setattr(problem_module, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(blocks_module, "_BLOCK", 24)
+    monkeypatch.setattr(blocks_module, "_FEWEST_ROWS", 1)
 
 
 def features() -> tuple[Tensor, Tensor]:
@@ -195,7 +195,7 @@ class LargestTensor(TorchDispatchMode):
 @pytest.mark.parametrize("cost", ["sqeuclidean", "euclidean", "own"])
 def test_nothing_of_the_size_of_the_plan_is_made(monkeypatch: pytest.MonkeyPatch, cost: str) -> None:
     """Forward, products, errors and every derivative, with 400 × 300 prices in blocks of 3,000."""
-    monkeypatch.setattr(problem_module, "_BLOCK", 3000)
+    monkeypatch.setattr(blocks_module, "_BLOCK", 3000)
     x, y = torch.rand(400, 2, requires_grad=True), torch.rand(300, 2, requires_grad=True)
     with LargestTensor() as largest:
         cloud = partialot.PointCloud(x, y, ALL_COSTS[cost], storage="blocks")

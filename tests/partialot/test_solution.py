@@ -1,5 +1,9 @@
 """What a solution offers beside its plan."""
 
+import gc
+import weakref
+from typing import Literal
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -57,3 +61,35 @@ def test_centred_potentials_of_a_balanced_problem_share_the_value() -> None:
     halves = (solution.problem.a * f).sum(), (solution.problem.b * g).sum()
     assert_close(halves[0], halves[1])
     assert_close(halves[0] + halves[1], solution.value)
+
+
+@pytest.mark.parametrize("storage", ["matrix", "blocks"])
+def test_a_detached_solution_is_the_same_without_a_graph(storage: Literal["matrix", "blocks"]) -> None:
+    x, y = (torch.rand(n, 3, dtype=torch.float64, requires_grad=True) for n in (6, 5))
+    a = torch.full((6,), 0.2, dtype=torch.float64, requires_grad=True)
+    solution = partialot.solve(partialot.PointCloud(x, y, storage=storage), a, mass=0.6, reg=0.1)
+    detached = solution.detach()
+    outputs = ("value", "value_linear", "mass_price", "plan", "marginal_a", "marginal_b", "marginal_error", "mass")
+    for name in outputs:
+        found = getattr(detached, name)
+        assert not found.requires_grad
+        assert_close(found, getattr(solution, name), rtol=1e-12, atol=1e-15)
+    assert not any(part.requires_grad for part in (*detached.potentials, *detached.duals, detached.problem.a))
+    assert not any(part.requires_grad for part in detached.problem.geometry.tensors)
+    assert solution.value.requires_grad
+    assert detached.value.data_ptr() == solution.value.data_ptr()
+    assert_close(detached.certificate().gap, solution.certificate().gap)
+
+
+@pytest.mark.parametrize("storage", ["matrix", "blocks"])
+def test_a_detached_solution_lets_the_graph_go(storage: Literal["matrix", "blocks"]) -> None:
+    weight = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    features = torch.rand(6, 3, dtype=torch.float64) * weight
+    graph = weakref.ref(features)
+    y = torch.rand(5, 3, dtype=torch.float64)
+    kept = partialot.solve(partialot.PointCloud(features, y, storage=storage), mass=0.6, reg=0.1).detach()
+    del features
+    gc.collect()
+    assert graph() is None
+    again = partialot.solve(kept.problem.geometry, mass=0.6, reg=0.1, init=kept)
+    assert_close(again.value, kept.value)

@@ -16,7 +16,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("sweep.cpp")
+_FOLDER = Path(__file__).parent
+SOURCES = tuple(_FOLDER / name for name in ("sweep.cpp", "border.cpp"))
+HEADERS = (_FOLDER / "numbers.hpp",)
 # Without errno and traps, exponentials become vector instructions; sums keep their order except where marked.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
 
@@ -56,16 +58,17 @@ def library() -> ctypes.CDLL | None:
 
 
 def _build(compiler: str) -> Path:
-    """Give the library for this source, compiler and processor."""
+    """Give the library for these sources, compiler and processor."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=60).stdout
-    stamp = hashlib.sha256(b"\0".join((SOURCE.read_bytes(), " ".join(FLAGS).encode(), version, _processor().encode())))
+    texts = (path.read_bytes() for path in (*SOURCES, *HEADERS))
+    stamp = hashlib.sha256(b"\0".join((*texts, " ".join(FLAGS).encode(), version, _processor().encode())))
     folder = _cache()
-    target = folder / f"sweep-{stamp.hexdigest()[:16]}.so"
+    target = folder / f"kernels-{stamp.hexdigest()[:16]}.so"
     if not target.exists():
         # Several processes may build at once: each writes its own file, and the last to finish replaces its equals.
         with tempfile.TemporaryDirectory(dir=folder) as workshop:
             fresh = Path(workshop) / target.name
-            command = [compiler, *FLAGS, str(SOURCE), "-o", str(fresh)]
+            command = [compiler, *FLAGS, *map(str, SOURCES), "-o", str(fresh)]
             subprocess.run(command, capture_output=True, check=True, text=True, timeout=300)
             fresh.replace(target)
     return target

@@ -7,102 +7,24 @@
 // Rows are cut into chunks by their number alone and the sums of chunks are merged in order, so that a result depends
 // neither on the number of threads nor on the batch that a problem comes in.
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
+#include "numbers.hpp"
+
 #include <vector>
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
 
 namespace {
-
-// Numbers too small to be normal are slow on many processors and of no account here; the caller's setting is restored.
-class FlushDenormals {
-#if defined(__SSE2__)
-  const unsigned before_ = _mm_getcsr();
-
-public:
-  FlushDenormals() { _mm_setcsr(before_ | 0x8040); }
-  ~FlushDenormals() { _mm_setcsr(before_); }
-#else
-public:
-  FlushDenormals() {}
-#endif
-};
 
 constexpr int64_t kTile = 4;         // rows that share one load of the vectors over columns
 constexpr int64_t kFewestRows = 64;  // of a chunk, fewer where they are so long that the threads would lack work
 constexpr int64_t kLongRows = 1 << 20;  // numbers in a chunk that are work enough
 constexpr int64_t kMostChunks = 32;  // of a problem
-constexpr double kLog2e = 1.44269504088896340736;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int64_t kMostRows = 64;    // of a group, whose entries are to stay in cache:
+constexpr int64_t kGroupBytes = 1 << 16;
 
-enum Mode : int8_t { kSkip = 0, kFromCost = 1, kFromKernel = 2 };
-
-template <typename T> struct Number;
-
-template <> struct Number<float> {
-  using Bits = int32_t;
-  static constexpr int kMantissa = 23;
-  static constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-  static constexpr float kLowest = -125.0f, kHighest = 126.0f;
-  // Minimax polynomial of 2^x on [-1/2, 1/2] (coefficients of Cephes' exp2f).
-  static inline float polynomial(float x) {
-    float p = 1.535336188319500e-4f;
-    p = p * x + 1.339887440266574e-3f;
-    p = p * x + 9.618437357674640e-3f;
-    p = p * x + 5.550332471162809e-2f;
-    p = p * x + 2.402264791363012e-1f;
-    p = p * x + 6.931472028550421e-1f;
-    return p * x + 1.0f;
-  }
-};
-
-template <> struct Number<double> {
-  using Bits = int64_t;
-  static constexpr int kMantissa = 52;
-  static constexpr double kRounder = 6755399441055744.0;  // 1.5 * 2^52
-  static constexpr double kLowest = -1021.0, kHighest = 1022.0;
-  // Taylor series of exp(x log 2): on [-1/2, 1/2] the first term left out is below 5e-18.
-  static inline double polynomial(double fraction) {
-    const double x = fraction * 0.69314718055994530942;
-    double p = 1.0 / 6227020800.0;
-    p = p * x + 1.0 / 479001600.0;
-    p = p * x + 1.0 / 39916800.0;
-    p = p * x + 1.0 / 3628800.0;
-    p = p * x + 1.0 / 362880.0;
-    p = p * x + 1.0 / 40320.0;
-    p = p * x + 1.0 / 5040.0;
-    p = p * x + 1.0 / 720.0;
-    p = p * x + 1.0 / 120.0;
-    p = p * x + 1.0 / 24.0;
-    p = p * x + 1.0 / 6.0;
-    p = p * x + 0.5;
-    p = p * x + 1.0;
-    return p * x + 1.0;
-  }
-};
+enum Mode : int8_t { kSkip = 0, kFromCost = 1, kFromKernel = 2, kStoring = 3 };
 
 // Sums beyond 2^kWild, up or down, are taken again with their largest term divided out: half of the range that keeps
 // all digits, for over-relaxed updates go up to twice as far.
 template <typename T> constexpr double kWild = (Number<T>::kHighest - Number<T>::kMantissa) / 2;
-
-// 2^t; 0 where that is below the normal numbers, 2^kHighest where it is above.
-template <typename T> inline T exp2_of(T t) {
-  const T bounded = std::min(std::max(t, Number<T>::kLowest), Number<T>::kHighest);
-  const T shifted = bounded + Number<T>::kRounder;
-  const T value = Number<T>::polynomial(bounded - (shifted - Number<T>::kRounder));
-  typename Number<T>::Bits exponent, bits;
-  std::memcpy(&exponent, &shifted, sizeof(T));
-  std::memcpy(&bits, &value, sizeof(T));
-  bits += exponent << Number<T>::kMantissa;
-  T result;
-  std::memcpy(&result, &bits, sizeof(T));
-  return t >= Number<T>::kLowest ? result : T(0);
-}
 
 double log2_of_sum(double one, double other) {
   const double most = std::max(one, other);
@@ -126,8 +48,11 @@ template <typename T> struct Split {
 
 double largest(const double *values, int64_t count) {
   double most = 1.0;
-  for (int64_t k = 0; k < count; ++k)
-    if (std::isfinite(values[k])) most = std::max(most, std::abs(values[k]));
+#pragma omp simd reduction(max : most)
+  for (int64_t k = 0; k < count; ++k) {
+    const double size = std::abs(values[k]);
+    most = std::max(most, size < kInfinity ? size : 0.0);
+  }
   return most;
 }
 
@@ -138,9 +63,10 @@ template <typename T> double grid_of(const double *rows, int64_t n, const double
   return std::ldexp(1.0, exponent - Number<T>::kMantissa);
 }
 
-template <typename T> std::vector<T> exp2_all(const double *values, int64_t count) {
+template <typename T> std::vector<T> exp_all(const double *values, int64_t count) {
   std::vector<T> result(count);
-  for (int64_t k = 0; k < count; ++k) result[k] = T(std::exp2(values[k] * kLog2e));
+#pragma omp simd
+  for (int64_t k = 0; k < count; ++k) result[k] = T(exp_of(values[k]));
   return result;
 }
 
@@ -157,6 +83,10 @@ template <typename T> struct Matrices {
     const int64_t even = (n + kMostChunks - 1) / kMostChunks;
     const int64_t fewest = std::min(kFewestRows, std::max(4 * kTile, kLongRows / std::max<int64_t>(1, m)));
     return (std::max(fewest, even) + kTile - 1) / kTile * kTile;
+  }
+  int64_t rows_of_group() const {
+    const int64_t fitting = kGroupBytes / int64_t(sizeof(T)) / std::max<int64_t>(1, m);
+    return std::min(kMostRows, std::max(kTile, fitting / kTile * kTile));
   }
   int64_t chunks() const { return std::max<int64_t>(1, (n + rows_of_chunk() - 1) / rows_of_chunk()); }
   double grid(int64_t problem) const { return grid_of<T>(rows + problem * n, n, columns + problem * m, m); }
@@ -195,59 +125,60 @@ double stable_sum(const T *cost, Affine<T> price, T high, T low, const Split<T> 
   return double(most) + std::log2(sum);
 }
 
-// How much of the way to go: omega, unless the dual would gain too little by it. `log_total` is the natural logarithm of
-// a sum over its weight; see `partialot.kernels.reference.safe_relaxation`.
-double safe_relaxation(double log_total, double omega) {
-  if (omega == 1.0 || !(log_total < 0)) return omega;
-  const double x = std::exp(-log_total), gain = 1 - omega * x * log_total - std::exp(-omega * log_total);
-  return gain >= 0.5 * omega * (2 - omega) * (1 - x * log_total - x) ? omega : 1.0;
-}
+// The rows that are updated together: their sums are taken, then all potentials in vector instructions, then the sums
+// over columns while the entries are in cache.
+struct Group {
+  double sum[kMostRows], log_total[kMostRows], fraction[kMostRows], omega[kMostRows], scale[kMostRows];
+};
 
-// What a row's update needs and gives; natural logarithms.
+// What the update of rows needs and gives; natural logarithms. `ceiling` may be missing.
 struct RowUpdate {
   const double *edge, *log_weight, *relaxation, *ceiling;
   double *log_total, *fraction, *moved;
 
-  // Record the sums of a row and how far its potential moves; give that in base 2.
-  double finish(int64_t index, double row, double log_sum, double log_total, double omega, double top) const {
-    const bool found = std::isfinite(log_total);
-    this->log_total[index] = found ? log_total / kLog2e : -kInfinity;
-    fraction[index] = found ? std::exp2(log_sum - log_total) : 0.0;
-    // A row that sees nothing stays where it is.
-    const double natural = log_total / kLog2e;
-    const double step = found ? std::min(top - row, -safe_relaxation(natural, omega) * natural) : 0.0;
-    moved[index] = step;
-    return step * kLog2e;
+  // Take sums to logarithms in base 2, the border added; tell whether any of them is beyond 2^limit, up or down.
+  bool total(Group &group, int64_t index, int64_t count, double omega, double limit) const {
+    int wild = 0;
+#pragma omp simd reduction(| : wild)
+    for (int64_t r = 0; r < count; ++r) {
+      const double whole = group.sum[r] + exp_of(edge[index + r]), log_total = log2_of(whole);
+      group.log_total[r] = log_total;
+      group.fraction[r] = group.sum[r] / whole;
+      group.omega[r] = omega;
+      wild |= !(std::abs(log_total) < limit);
+    }
+    return wild;
+  }
+
+  // The same for one row whose real part is given by its logarithm, whatever that is.
+  void total_of(Group &group, int64_t index, int64_t r, double log_sum, double omega) const {
+    const double log_total = log2_of_sum(log_sum, edge[index + r] * kLog2e);
+    group.log_total[r] = log_total;
+    group.fraction[r] = std::exp2(log_sum - log_total);
+    group.omega[r] = omega;
+  }
+
+  // Record what was found and how far potentials move; `scale` becomes the factor that makes entries the updated plan.
+  void finish(Group &group, int64_t index, int64_t count, const double *rows, bool relaxed) const {
+    if (relaxed)
+#pragma omp simd
+      for (int64_t r = 0; r < count; ++r)
+        group.omega[r] = safe_relaxation(group.log_total[r] / kLog2e, group.omega[r]);
+#pragma omp simd
+    for (int64_t r = 0; r < count; ++r) {
+      const double natural = group.log_total[r] / kLog2e, wanted = -group.omega[r] * natural;
+      const bool found = std::abs(natural) < kInfinity;
+      log_total[index + r] = found ? natural : -kInfinity;
+      fraction[index + r] = found ? group.fraction[r] : 0.0;
+      // A row that sees nothing stays where it is.
+      moved[index + r] = found ? wanted : 0.0;
+    }
+    if (ceiling)
+      for (int64_t r = 0; r < count; ++r) moved[index + r] = std::min(ceiling[index + r] - rows[r], moved[index + r]);
+#pragma omp simd
+    for (int64_t r = 0; r < count; ++r) group.scale[r] = exp_of(log_weight[index + r] + moved[index + r]);
   }
 };
-
-double with_edge(double sum, double log_sum, double edge) {
-  edge *= kLog2e;
-  if (edge == -kInfinity) return log_sum;
-  return std::abs(edge) < 1000 ? std::log2(sum + std::exp2(edge)) : log2_of_sum(log_sum, edge);
-}
-
-// One row from the cost: fills `entries` and gives the factor that makes them its updated plan.
-template <typename T>
-T update_from_cost(const Matrices<T> &matrices, const RowUpdate &update, int64_t problem, int64_t i, T high, T low,
-                   const Split<T> &columns, T *entries) {
-  const int64_t index = problem * matrices.n + i, m = matrices.m;
-  const T *cost = matrices.cost_row(problem, i);
-  const Affine<T> price{T(matrices.unit[problem] * kLog2e), T(matrices.shift[problem])};
-  const double row = matrices.rows[index], top = update.ceiling[index];
-  const double sum = exponentials<T>(cost, price, high, low, columns, m, entries);
-  const double log_sum = std::log2(sum), log_total = with_edge(sum, log_sum, update.edge[index]);
-  const double weight = update.log_weight[index] * kLog2e;
-  if (std::abs(log_total) < kWild<T>) {
-    const double moved = update.finish(index, row, log_sum, log_total, update.relaxation[problem], top);
-    return T(std::exp2(weight + moved));
-  }
-  const double stable = stable_sum<T>(cost, price, high, low, columns, m, entries);
-  const double whole = log2_of_sum(stable, update.edge[index] * kLog2e);
-  const T moved = T(update.finish(index, row, stable, whole, 1.0, top));
-  for (int64_t j = 0; j < m; ++j) entries[j] = exp2_of<T>(entries[j] + moved);
-  return T(std::exp2(weight));
-}
 
 template <typename T> void add_rows(const T *const *rows, const T *scale, int64_t m, T *into) {
   const T *p0 = rows[0], *p1 = rows[1], *p2 = rows[2], *p3 = rows[3];
@@ -279,42 +210,108 @@ template <typename T> struct Tile {
   }
 };
 
+// Takes a group's rows of the kernel into `into`, each times its scale.
+template <typename T>
+void add_group(const T *entries, const Group &group, int64_t count, int64_t m, const std::vector<T> &zeros, T *into) {
+  for (int64_t r = 0; r < count; r += kTile) {
+    const Tile<T> tile(entries + r * m, m, count - r, zeros);
+    T scale[kTile] = {};
+    for (int64_t k = 0; k < tile.height; ++k) scale[k] = T(group.scale[r + k]);
+    add_rows<T>(tile.row, scale, m, into);
+  }
+}
+
+// One group of rows from the costs; `entries` is its room. Gives whether any row in it is no longer the kernel's.
+template <typename T>
+bool group_from_cost(const Matrices<T> &matrices, const RowUpdate &update, int64_t problem, int64_t i, int64_t count,
+                     const Split<T> &rows, int64_t offset, const Split<T> &columns, Group &group, T *entries) {
+  const int64_t index = problem * matrices.n + i, m = matrices.m;
+  const double omega = update.relaxation[problem];
+  const Affine<T> price{T(matrices.unit[problem] * kLog2e), T(matrices.shift[problem])};
+  for (int64_t r = 0; r < count; ++r)
+    group.sum[r] = exponentials<T>(matrices.cost_row(problem, i + r), price, rows.high[offset + r],
+                                   rows.low[offset + r], columns, m, entries + r * m);
+  const bool wild = update.total(group, index, count, omega, kWild<T>);
+  bool anchored[kMostRows] = {};
+  if (wild)
+    for (int64_t r = 0; r < count; ++r) {
+      if (std::abs(group.log_total[r]) < kWild<T>) continue;
+      const double stable = stable_sum<T>(matrices.cost_row(problem, i + r), price, rows.high[offset + r],
+                                          rows.low[offset + r], columns, m, entries + r * m);
+      update.total_of(group, index, r, stable, 1.0);
+      anchored[r] = true;
+    }
+  update.finish(group, index, count, matrices.rows + index, omega != 1.0);
+  if (wild)
+    for (int64_t r = 0; r < count; ++r)
+      if (anchored[r]) {
+        const T moved = T(update.moved[index + r] * kLog2e);
+        for (int64_t j = 0; j < m; ++j) entries[r * m + j] = exp2_of<T>(entries[r * m + j] + moved);
+        group.scale[r] = exp_of(update.log_weight[index + r]);
+      }
+  return wild;
+}
+
+// Writes some rows of the kernel out over what is stored.
+template <typename T>
+void write_rows(const Matrices<T> &matrices, int64_t problem, int64_t i, int64_t count, const Split<T> &rows,
+                int64_t offset, const Split<T> &columns) {
+  const Affine<T> price{T(matrices.unit[problem] * kLog2e), T(matrices.shift[problem])};
+  for (int64_t r = 0; r < count; ++r)
+    exponentials<T>(matrices.cost_row(problem, i + r), price, rows.high[offset + r], rows.low[offset + r], columns,
+                    matrices.m, matrices.kernel_row(problem, i + r));
+}
+
 template <typename T>
 void chunk_from_cost(const Matrices<T> &matrices, const RowUpdate &update, int64_t problem, int64_t first,
                      int64_t last, const std::vector<T> &zeros, T *into) {
-  const int64_t n = matrices.n, m = matrices.m;
+  const int64_t n = matrices.n, m = matrices.m, height = matrices.rows_of_group();
   const double grid = matrices.grid(problem);
   const Split<T> columns(matrices.columns + problem * m, m, grid);
   const Split<T> rows(matrices.rows + problem * n + first, last - first, grid);
-  std::vector<T> entries(kTile * m);
-  for (int64_t i = first; i < last; i += kTile) {
-    const Tile<T> tile(entries.data(), m, last - i, zeros);
-    T scale[kTile] = {};
-    for (int64_t r = 0; r < tile.height; ++r)
-      scale[r] = update_from_cost<T>(matrices, update, problem, i + r, rows.high[i + r - first],
-                                     rows.low[i + r - first], columns, entries.data() + r * m);
-    add_rows<T>(tile.row, scale, m, into);
+  const bool storing = matrices.mode[problem] == kStoring;
+  std::vector<T> room(storing ? 0 : height * m);
+  Group group;
+  for (int64_t i = first; i < last; i += height) {
+    const int64_t count = std::min(height, last - i);
+    T *entries = storing ? matrices.kernel_row(problem, i) : room.data();
+    const bool spoilt =
+        group_from_cost<T>(matrices, update, problem, i, count, rows, i - first, columns, group, entries);
+    add_group<T>(entries, group, count, m, zeros, into);
+    if (storing && spoilt) write_rows<T>(matrices, problem, i, count, rows, i - first, columns);
   }
 }
 
 template <typename T>
 void chunk_from_kernel(const Matrices<T> &matrices, const RowUpdate &update, int64_t problem, int64_t first,
                        int64_t last, const std::vector<T> &zeros, T *into) {
-  const int64_t n = matrices.n, m = matrices.m;
-  const std::vector<T> columns = exp2_all<T>(matrices.columns + problem * m, m);
-  for (int64_t i = first; i < last; i += kTile) {
-    const Tile<T> tile(matrices.kernel_row(problem, i), m, last - i, zeros);
-    T sums[kTile], scale[kTile] = {};
-    dot_rows<T>(tile.row, columns.data(), m, sums);
-    for (int64_t r = 0; r < tile.height; ++r) {
-      const int64_t index = problem * n + i + r;
-      const double factor = std::exp2(matrices.rows[index] * kLog2e), sum = sums[r] * factor;
-      const double log_sum = std::log2(sum), log_total = with_edge(sum, log_sum, update.edge[index]);
-      const double moved = update.finish(index, matrices.rows[index], log_sum, log_total, update.relaxation[problem],
-                                         update.ceiling[index]);
-      scale[r] = T(std::exp2(update.log_weight[index] * kLog2e + moved) * factor);
+  const int64_t n = matrices.n, m = matrices.m, height = matrices.rows_of_group();
+  const std::vector<T> columns = exp_all<T>(matrices.columns + problem * m, m);
+  const double omega = update.relaxation[problem];
+  Group group;
+  double factor[kMostRows];
+  for (int64_t i = first; i < last; i += height) {
+    const int64_t count = std::min(height, last - i), index = problem * n + i;
+    const double *rows = matrices.rows + index;
+    const T *entries = matrices.kernel_row(problem, i);
+    for (int64_t r = 0; r < count; r += kTile) {
+      const Tile<T> tile(entries + r * m, m, count - r, zeros);
+      T sums[kTile];
+      dot_rows<T>(tile.row, columns.data(), m, sums);
+      for (int64_t k = 0; k < tile.height; ++k) group.sum[r + k] = sums[k];
     }
-    add_rows<T>(tile.row, scale, m, into);
+#pragma omp simd
+    for (int64_t r = 0; r < count; ++r) {
+      factor[r] = exp_of(rows[r]);
+      group.sum[r] *= factor[r];
+    }
+    if (update.total(group, index, count, omega, kWild<double>))
+      for (int64_t r = 0; r < count; ++r)
+        if (!(std::abs(group.log_total[r]) < kWild<double>))
+          update.total_of(group, index, r, std::log2(group.sum[r]), omega);
+    update.finish(group, index, count, rows, omega != 1.0);
+    for (int64_t r = 0; r < count; ++r) group.scale[r] *= factor[r];
+    add_group<T>(entries, group, count, m, zeros, into);
   }
   for (int64_t j = 0; j < m; ++j) into[j] *= columns[j];
 }
@@ -365,8 +362,8 @@ template <typename T> void write_out(const Matrices<T> &matrices) {
   const int64_t n = matrices.n, m = matrices.m;
   over_chunks<T>(matrices, nullptr, [&](int64_t problem, int64_t first, int64_t last, T *) {
     if (matrices.mode[problem] == kFromKernel) {
-      const std::vector<T> columns = exp2_all<T>(matrices.columns + problem * m, m);
-      const std::vector<T> rows = exp2_all<T>(matrices.rows + problem * n + first, last - first);
+      const std::vector<T> columns = exp_all<T>(matrices.columns + problem * m, m);
+      const std::vector<T> rows = exp_all<T>(matrices.rows + problem * n + first, last - first);
       for (int64_t i = first; i < last; ++i) {
         T *kernel = matrices.kernel_row(problem, i);
         const T row = rows[i - first];
@@ -378,10 +375,7 @@ template <typename T> void write_out(const Matrices<T> &matrices) {
     const double grid = matrices.grid(problem);
     const Split<T> columns(matrices.columns + problem * m, m, grid);
     const Split<T> rows(matrices.rows + problem * n + first, last - first, grid);
-    const Affine<T> price{T(matrices.unit[problem] * kLog2e), T(matrices.shift[problem])};
-    for (int64_t i = first; i < last; ++i)
-      exponentials<T>(matrices.cost_row(problem, i), price, rows.high[i - first], rows.low[i - first], columns, m,
-                      matrices.kernel_row(problem, i));
+    write_rows<T>(matrices, problem, first, last - first, rows, 0, columns);
   });
 }
 
@@ -421,7 +415,7 @@ Matrices<T> matrices_of(const void *cost, void *kernel, const int8_t *mode, cons
   extern "C" void row_pass_##suffix(const void *cost, void *kernel, const int8_t *mode, const double *const *vectors,  \
                                     const int64_t *size, const double *const *given, double *const *found) {           \
     row_pass<T>(matrices_of<T>(cost, kernel, mode, vectors, size),                                                     \
-                {given[0], given[1], given[2], given[3], found[0], found[1], found[2]}, found[3]);                               \
+                {given[0], given[1], given[2], given[3], found[0], found[1], found[2]}, found[3]);                 \
   }                                                                                                                    \
   extern "C" void write_out_##suffix(const void *cost, void *kernel, const int8_t *mode,                               \
                                      const double *const *vectors, const int64_t *size) {                              \

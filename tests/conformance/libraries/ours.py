@@ -44,6 +44,17 @@ class Ours(Library):
         """Leading dimensions."""
         return _answers(partialot.solve(**_stacked(problems), solver=_solver(problems[0])))
 
+    def mapped(self, problems: Sequence[Problem]) -> list[Answer]:
+        """`torch.func.vmap` over `solve`."""
+        given = [tensors(problem) for problem in problems]
+        first = problems[0]
+
+        def plan(cost: Tensor, a: Tensor, b: Tensor) -> Tensor:
+            return partialot.solve(cost, a, b, mass=first.mass, reg=first.reg, solver=_solver(first)).plan
+
+        stacked = [torch.stack([getattr(one, name) for one in given]) for name in ("cost", "a", "b")]
+        return [Answer(array(one)) for one in torch.func.vmap(plan)(*stacked)]
+
     def compiled(self, problem: Problem) -> Answer:
         """`torch.compile` with the backend that runs the captured graph as it is."""
         given = tensors(problem)
@@ -100,6 +111,13 @@ class Ours(Library):
         (slope,) = torch.autograd.grad(value, given.cost, create_graph=True)
         (second,) = torch.autograd.grad((slope * tensor(direction, problem.dtype)).sum(), given.cost)
         return array(second)
+
+    def euclidean(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """The prices of a `PointCloud`."""
+        points = tensor(x, "float32").requires_grad_()
+        prices = partialot.PointCloud(points, tensor(y, "float32"), "euclidean").matrix()
+        prices.sum().backward()
+        return array(prices), array(points.grad)  # pyright: ignore[reportArgumentType]
 
     def saved_bytes(self, problem: Problem, mode: str) -> int:
         """What autograd stores."""

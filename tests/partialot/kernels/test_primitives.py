@@ -62,9 +62,14 @@ def expected_sums(given: Entries, change: RowUpdate, omega: float) -> RowSums:
     logs = written_out(given)
     real = logs.logsumexp(-1)
     total = torch.logaddexp(real, change.edge)
-    moved = torch.minimum(-allowed(total, omega) * total, change.ceiling - given.rows)
+    moved = torch.minimum(-allowed(total, omega) * total, _ceiling(change) - given.rows)
     columns = (logs + (change.log_weight + moved)[..., None]).logsumexp(-2).exp()
     return RowSums(total, (real - total).exp(), moved, columns)
+
+
+def _ceiling(change: RowUpdate) -> Tensor:
+    """No ceiling is one that is never reached."""
+    return torch.full_like(change.edge, inf) if change.ceiling is None else change.ceiling
 
 
 def allowed(log_total: Tensor, omega: float) -> Tensor:
@@ -99,8 +104,32 @@ def test_rows_rise_no_higher_than_their_ceiling(kernels: ModuleType, dtype: torc
     given, change = entries(size, dtype), update(size, edge=1.0, ceiling=0.5)
     found = kernels.row_pass(given, change)
     assert_sums(found, expected_sums(given, change, 1.0), ACCURACY[dtype])
-    assert bool((given.rows + found.moved <= change.ceiling + 1e-9).all())
+    assert bool((given.rows + found.moved <= _ceiling(change) + 1e-9).all())
     assert bool((given.rows + found.moved < 0.4).any())
+
+
+@pytest.mark.parametrize("shift", [0.0, 300.0, -300.0])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_pass_that_stores_finds_what_others_find_and_keeps_the_kernel(
+    kernels: ModuleType, dtype: torch.dtype, shift: float
+) -> None:
+    """Also where rows are far out of the range of the type, and are summed with the largest term divided out."""
+    size = (2, 70, 33)
+    given, change = entries(size, dtype, forbid=True), update(size)
+    given = Entries(given.prices, None, given.source, given.rows + shift * (torch.rand(2, 70) < 0.3), given.columns)
+    kept, written = (torch.full(size, torch.nan, dtype=dtype) for _ in range(2))
+    kernels.write_out(Entries(given.prices, written, given.source, given.rows, given.columns))
+    storing = Entries(given.prices, kept, sources(2, Source.STORING), given.rows, given.columns)
+    found, expected = kernels.row_pass(storing, change), kernels.row_pass(given, change)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert torch.equal(kept, written)
+
+
+def test_no_ceiling_is_one_that_is_never_reached(kernels: ModuleType) -> None:
+    size = (2, 9, 12)
+    given, change = entries(size, torch.float32), update(size)
+    found, free = (kernels.row_pass(given, one) for one in (change, change._replace(ceiling=None)))
+    assert all(torch.equal(one, other) for one, other in zip(found, free, strict=True))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -216,5 +245,7 @@ def test_native_sums_depend_neither_on_the_threads_nor_on_the_batch(stored: bool
         given.rows[last],
         given.columns[last],
     )
-    single = cpu.row_pass(alone, RowUpdate(*(part[last] for part in change)))
+    single = cpu.row_pass(
+        alone, RowUpdate(change.edge[last], change.log_weight[last], change.relaxation[last], _ceiling(change)[last])
+    )
     assert all(torch.equal(one[last], two) for one, two in zip(results[0], single, strict=True))
