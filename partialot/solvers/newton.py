@@ -4,6 +4,7 @@ With the rows' potentials at their optimum for given g, the dual is a concave fu
 the columns lack, r = b − Σ_i P_i·, its Hessian −S with S = diag(Σ_i P_ij) − Pᵀ diag(1/a) P, the Schur complement of
 the rows, border included. S δ = r is solved roughly by conjugate gradients, each product one read of the stored
 kernel, and g moves along δ as far as the dual gains enough (truncated Newton: Kemertas, Jepson and Farahmand 2025).
+A step begins from the sums of a sweep and ends in those of the next, so that none is read twice.
 """
 
 from typing import TYPE_CHECKING
@@ -54,7 +55,6 @@ _HALVINGS = 6
 _ENOUGH = 1e-4
 """Part of what the gradient promises that the dual has to gain (Armijo)."""
 
-
 _ENTRIES = 1 << 19
 """Entries squared at a time: a temporary that stays in a cache."""
 
@@ -63,7 +63,8 @@ class Newton:
     """Decides when a problem gets a step, and takes it.
 
     While a problem is annealed, every other read of the matrix is followed by a step. At its own regularisation it goes
-    on like that if it was annealed, or from the fortieth sweep, as long as steps are worth their products.
+    on like that if it was annealed, if it stalls too near the first level for that, or from the fortieth sweep, as long
+    as steps are worth their products.
     """
 
     def __init__(self, like: Float[Tensor, " batch"], sweeps: int) -> None:
@@ -136,7 +137,7 @@ def _search(
     loop: "Loop", rows: RowSums, now: "_Plan", way: Tensor, going: Bool[Tensor, " batch"]
 ) -> tuple[RowSums, Bool[Tensor, " batch"], Int[Tensor, " batch"]]:
     """Go along a way as far as the dual gains enough; give the sums there, who got anywhere, and the reads it took."""
-    running, used, relaxes, g = loop.running, loop.used, loop.relaxes, loop.g
+    running, used, g = loop.running, loop.used, loop.g
     promised, lacked = (way * now.lacking).sum(-1), now.lacking.abs().sum(-1)
     going, rounding = going & (promised > 0), 4 * torch.finfo(now.matrix.dtype).eps
     length = torch.ones_like(promised)
@@ -157,7 +158,7 @@ def _search(
         rows = RowSums(*(torch.where(taken.unsqueeze(-1), new, old) for new, old in zip(sums, rows, strict=True)))
         loop.edge = torch.where(taken, edge, loop.edge)
         going, stepped, length = going & ~taken, stepped | taken, length / 2
-    loop.running, loop.used, loop.relaxes, loop.g = running, used, relaxes, g
+    loop.running, loop.used, loop.g = running, used, g
     return rows, stepped, tried
 
 

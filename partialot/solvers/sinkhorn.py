@@ -36,8 +36,8 @@ class Sinkhorn(Solver):
             contraction (`partialot.solvers.acceleration`): the same answer in up to five times fewer sweeps.
         annealing: Whether a problem that stalls is solved roughly at a larger `reg` first, which is then lowered to
             its own (`partialot.solvers.annealing`). Not after a warm start.
-        newton: Whether a problem on which sweeps crawl gets truncated Newton steps (`partialot.solvers.newton`): where
-            the kernel is stored, which is on a CPU with native kernels; not for sharded, capped or priced problems.
+        newton: Whether a problem on which sweeps crawl gets truncated Newton steps (`partialot.solvers.newton`), while
+            it is annealed and at its own `reg`: where the kernel is stored, which is on a CPU with native kernels; not for sharded, capped or priced problems.
             Each product with the plan that a step takes counts as a sweep in `Solution.n_iter`.
 
     References:
