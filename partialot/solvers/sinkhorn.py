@@ -37,8 +37,9 @@ class Sinkhorn(Solver):
         annealing: Whether a problem that stalls is solved roughly at a larger `reg` first, which is then lowered to
             its own (`partialot.solvers.annealing`). Not after a warm start.
         newton: Whether a problem on which sweeps crawl gets truncated Newton steps (`partialot.solvers.newton`), while
-            it is annealed and at its own `reg`: where the kernel is stored, which is on a CPU with native kernels; not for sharded, capped or priced problems.
-            Each product with the plan that a step takes counts as a sweep in `Solution.n_iter`.
+            it is annealed and at its own `reg`: where the kernel is stored, which is on a CPU with native
+            kernels; not for sharded, capped or priced problems. Each read of the kernel that a step takes counts as a
+            sweep in `Solution.n_iter`.
 
     References:
         Cuturi (2013), Sinkhorn distances; Peyré and Cuturi (2019), Computational optimal transport, section 4.4.
