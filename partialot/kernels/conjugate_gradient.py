@@ -1,5 +1,6 @@
 """Conjugate gradients on a batch of symmetric positive semidefinite systems."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,8 +24,9 @@ def conjugate_gradient(
     right: Float[Tensor, "batch n"],
     diagonal: Float[Tensor, "batch n"],
     *,
-    tol: float,
-    max_iter: int,
+    tol: float | Float[Tensor, " batch"],
+    max_iter: int | Int[Tensor, " batch"],
+    reach: float = math.inf,
     ranks: Communicator = ALONE,
 ) -> LinearSolution:
     """Solve A x = right for each problem, preconditioned by the diagonal.
@@ -37,8 +39,10 @@ def conjugate_gradient(
         apply: Product with A for the whole batch.
         right: Right-hand sides.
         diagonal: Diagonal of A, or anything positive near it.
-        tol: Relative residual to reach.
-        max_iter: Most products.
+        tol: Relative residual to reach, one for all or one for each.
+        max_iter: Most products, likewise.
+        reach: A problem ends with the first x for which √(Σ diagonal · x²) is larger: as far as whoever asks believes
+            in the system (Steihaug 1983).
         ranks: Who else solves the same systems, whose products are collective: all go on while one has to.
     """
     x, rest = torch.zeros_like(right), right.clone()
@@ -48,7 +52,9 @@ def conjugate_gradient(
     best, best_norm = x, size.clone()
     n_iter = torch.zeros_like(size, dtype=torch.int64)
     running = size > 0
-    for _ in range(max_iter):
+    most = max_iter if isinstance(max_iter, int) else int(max_iter.max())
+    for done in range(most):
+        running = running & (done < max_iter)
         if not ranks.any(bool(running.any())):
             break
         product = apply(direction)
@@ -57,10 +63,11 @@ def conjugate_gradient(
         step = torch.where(running, energy / torch.where(running, curvature, 1.0), 0.0).unsqueeze(-1)
         x, rest = x + step * direction, rest - step * product
         norm = rest.square().sum(-1).sqrt()
-        better = (norm < best_norm).unsqueeze(-1)
-        best, best_norm = torch.where(better, x, best), torch.minimum(norm, best_norm)
+        beyond = running & ((x.square() * diagonal).sum(-1) > reach**2)
+        better = (norm < best_norm) | beyond
+        best, best_norm = torch.where(better.unsqueeze(-1), x, best), torch.where(better, norm, best_norm)
         n_iter += running
-        running = running & (norm > tol * size) & (norm < 1e3 * best_norm)
+        running = running & (norm > tol * size) & (norm < 1e3 * best_norm) & ~beyond
         scaled = rest / diagonal
         fresh = (rest * scaled).sum(-1)
         direction = scaled + (fresh / torch.where(energy > 0, energy, 1.0)).unsqueeze(-1) * direction

@@ -68,6 +68,12 @@ class Relaxation:
             self._age = torch.where(started, 0.0, self._age)
         self._before, self._ratio = error, ratio
 
+    def hold(self, which: Bool[Tensor, " batch"]) -> None:
+        """Go on plainly with some problems, whose contraction is measured on."""
+        held = which & (self.omega > 1)
+        self.omega = torch.where(held, 1.0, self.omega)
+        self._age = torch.where(held, float(_WARM_UP), self._age)
+
     def restart(self, which: Bool[Tensor, " batch"]) -> None:
         """Begin anew with some problems, which have become others."""
         self.omega = torch.where(which, 1.0, self.omega)

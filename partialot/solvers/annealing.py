@@ -5,24 +5,18 @@ nearly balanced problems stall for hundreds of sweeps. A problem that is seen to
 larger regularisation, which is then halved down to its own, potentials being carried along in units of the cost and
 extrapolated as if they were linear in it (Kosowsky and Yuille 1994; Schmitzer 2019; Merigot and Thibert 2021).
 Potentials are relative to the weights, so that carrying them along is right for partial problems too. Problems that do
-not stall are not touched: they would lose by it.
+not stall are not touched: they would lose by it. With Newton steps a level costs about a dozen reads, and annealing
+begins sooner.
 """
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.solvers.base import Potentials
-
-_PROBE = 16
-"""Sweeps after which a problem is asked whether it stalls; half of them measure its pace."""
-
-_STALLED = 0.97
-"""The contraction of the error, per sweep, above which it does."""
-
-_START = 32.0
-"""The range of the costs over the first regularisation."""
 
 _FACTOR = 2.0
 """Between one regularisation and the next."""
@@ -30,8 +24,42 @@ _FACTOR = 2.0
 _ROUGH = 0.03
 """Constraint violation, relative to the mass, at which a level is left."""
 
-_LONGEST = 40
-"""Sweeps after which it is left at the latest."""
+
+class _Schedule(NamedTuple):
+    """When to begin, and with what.
+
+    Attributes:
+        window: Sweeps over which a problem's pace is measured.
+        probe: The sweep by the end of which it is.
+        stalled: The contraction of the error, per sweep, above which the problem stalls.
+        again: The sweep at which it is asked again, by the least error so far and that of half as many sweeps.
+        start: The range of the costs over the first regularisation.
+        fewest: The range of the costs over the regularisation, relative to `start`, from which annealing pays.
+        fastest: Between one regularisation and the next where the last was easy.
+        longest: Reads of the costs after which a level is left at the latest.
+    """
+
+    window: int
+    probe: int
+    stalled: float
+    again: int
+    start: float
+    fewest: float
+    fastest: float
+    longest: float
+
+
+_SWEEPING = _Schedule(window=8, probe=16, stalled=0.97, again=16, start=32.0, fewest=2.0, fastest=2.0, longest=40.0)
+"""Levels cost as many sweeps as over-relaxed ones at the end: only what stalls gains."""
+
+_STEPPING = _Schedule(window=4, probe=9, stalled=0.9, again=32, start=6.0, fewest=10.0, fastest=4.0, longest=200.0)
+"""With Newton steps levels are cheap, but begin where potentials have nowhere far to go: steps are short."""
+
+_EASILY = 0.1
+"""What of the violation allowed at the end of a level is left where it was easy."""
+
+_HARDLY = 0.6
+"""What of the least error may be left at the second question for a problem not to stall."""
 
 
 class Annealing:
@@ -40,27 +68,32 @@ class Annealing:
     Attributes:
         unit: (batch,), what each problem is at.
         target: (batch,), its own.
+        near: (batch,), which problems stall at a regularisation so near the first one that annealing gains nothing.
         pending: Whether any problem is annealed or may still be; where none is, nothing need be observed.
     """
 
-    def __init__(self, problem: BorderedProblem, sweeps: int, *, wanted: bool) -> None:
+    def __init__(self, problem: BorderedProblem, sweeps: int, *, wanted: bool, newton: bool = False) -> None:
         """Begin at the problems' own regularisation.
 
         Args:
             problem: The batch.
             sweeps: Most sweeps there will be; annealing begins only where it can end within them.
             wanted: Whether to anneal at all.
+            newton: Whether levels are solved with Newton steps.
         """
         lowest, highest = (x.reshape(-1) for x in (problem.problem.lowest, problem.problem.highest))
         self.target = 1 / problem.scale.detach()
         self.unit = self.target.clone()
-        start = _START / (highest - lowest).clamp(min=torch.finfo(lowest.dtype).tiny)
+        self._schedule = _STEPPING if newton else _SWEEPING
+        start = self._schedule.start / (highest - lowest).clamp(min=torch.finfo(lowest.dtype).tiny)
         levels = (self.target / start).clamp(min=1.0).log2().ceil() + 1
-        self._longest = ((sweeps - _PROBE) / (levels + 1)).floor().clamp(max=_LONGEST)
+        self._longest = ((sweeps - self._schedule.again) / (levels + 1)).floor().clamp(max=self._schedule.longest)
         self._start = start
-        self._may_begin = (2 * start < self.target) & (self._longest >= 4) & wanted
+        self._may_begin = (_FACTOR * start < self.target) & (self._longest >= 4) & wanted
         self.pending = bool(self._may_begin.any())
         self._age, self._probed = torch.zeros_like(self.unit), torch.full_like(self.unit, torch.inf)
+        self.near = torch.zeros_like(self._may_begin)
+        self._least, self._halfway = self._probed.clone(), self._probed.clone()
         self._before: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
@@ -68,20 +101,45 @@ class Annealing:
         """Which problems are not at their own regularisation."""
         return self.unit < self.target
 
+    @property
+    def probed(self) -> Bool[Tensor, " batch"]:
+        """Which problems have their pace measured, which wants plain sweeps."""
+        return self._may_begin & (self._age < self._schedule.probe)
+
+    @property
+    def left(self) -> Float[Tensor, " batch"]:
+        """Reads that problems under way have at this level, inf for the others."""
+        return torch.where(self.under_way, self._longest - self._age, torch.inf)
+
+    def tolerance(self, own: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Give the violation to go for, where `own` is that at the problems' own regularisation."""
+        return torch.where(self.under_way, _ROUGH, own)
+
+    def spend(self, reads: Int[Tensor, " batch"]) -> None:
+        """Count reads of the costs that were no sweeps."""
+        self._age += reads
+
     def observe(self, error: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Give the unit that each problem is to go on with.
 
         Args:
             error: Constraint violation, relative to the mass, at the present potentials and unit.
         """
+        plan = self._schedule
         self._age += 1
-        self._probed = torch.where(self._age == _PROBE // 2, error, self._probed)
-        asked = self._may_begin & (self._age == _PROBE) & ~self.under_way
-        begins = asked & (error > _STALLED ** (_PROBE // 2) * self._probed) & (error > _ROUGH)
+        self._least = torch.minimum(self._least, error)
+        self._probed = torch.where(self._age == plan.probe - plan.window, error, self._probed)
+        self._halfway = torch.where(self._age == plan.again // 2, self._least, self._halfway)
+        crawls = (self._age == plan.probe) & (error > plan.stalled**plan.window * self._probed)
+        stuck = (self._age == plan.again) & (plan.again > plan.probe) & (self._least > _HARDLY * self._halfway)
+        begins = self._may_begin & (crawls | stuck) & (error > _ROUGH)
+        self.near = self.near | (begins & (self._start * plan.fewest > self.target))
+        begins = begins & ~self.near
         descends = self.under_way & ((error <= _ROUGH) | (self._age >= self._longest))
-        unit = torch.where(descends, torch.minimum(_FACTOR * self.unit, self.target), self.unit)
+        factor = torch.where(error <= _EASILY * _ROUGH, plan.fastest, _FACTOR)
+        unit = torch.where(descends, torch.minimum(factor * self.unit, self.target), self.unit)
         unit = torch.where(begins, self._start, unit)
-        self._may_begin = self._may_begin & ~asked
+        self._may_begin = self._may_begin & ~begins & (self._age < plan.again)
         self.pending = bool((self._may_begin | (unit < self.target)).any())
         return unit
 

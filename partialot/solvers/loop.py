@@ -52,6 +52,7 @@ class Loop:
         over_relaxation: bool,
         annealing: bool,
         sweeps: int,
+        newton: bool = False,
     ) -> None:
         self.problem, self.gibbs, self.ranks = problem, GibbsKernel(problem), problem.problem.ranks
         self.a, self.b = _Sides.of(problem.a), _Sides.of(problem.b)
@@ -67,7 +68,7 @@ class Loop:
         self.measures_start, self.sweeps = init is not None or sweeps == 0, sweeps
         self.tol, self.floor = _tolerances(problem, tol)
         self.relaxation = Relaxation(self.mass) if over_relaxation else None
-        self.annealing = Annealing(problem, sweeps, wanted=annealing and init is None)
+        self.annealing = Annealing(problem, sweeps, wanted=annealing and init is None, newton=newton)
         self.running: Tensor = torch.ones_like(self.mass, dtype=torch.bool)
         self.column_error: Tensor = torch.full_like(self.mass, torch.inf)
         self.edge_share, self.corner = self.mass.clone(), torch.zeros_like(self.mass)

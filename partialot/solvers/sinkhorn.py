@@ -14,6 +14,7 @@ import torch
 
 from partialot.augmentation import BorderedProblem
 from partialot.communicator import ALONE
+from partialot.kernels import dispatch
 from partialot.solvers.base import Potentials, Solver, SolverResult
 from partialot.solvers.capped import CappedLoop
 from partialot.solvers.loop import Loop
@@ -35,9 +36,10 @@ class Sinkhorn(Solver):
             contraction (`partialot.solvers.acceleration`): the same answer in up to five times fewer sweeps.
         annealing: Whether a problem that stalls is solved roughly at a larger `reg` first, which is then lowered to
             its own (`partialot.solvers.annealing`). Not after a warm start.
-        newton: Whether a problem on which sweeps crawl gets truncated Newton steps (`partialot.solvers.newton`): where
-            the kernel is stored, which is on a CPU; not for lazy costs, nor for sharded, capped or priced problems.
-            Each product with the plan that a step takes counts as a sweep in `Solution.n_iter`.
+        newton: Whether a problem on which sweeps crawl gets truncated Newton steps (`partialot.solvers.newton`), while
+            it is annealed and at its own `reg`: where the kernel is stored, which is on a CPU; not for lazy costs, nor
+            for sharded, capped or priced problems. Each read of the kernel that a step takes counts as a sweep in
+            `Solution.n_iter`.
 
     References:
         Cuturi (2013), Sinkhorn distances; Peyré and Cuturi (2019), Computational optimal transport, section 4.4.
@@ -71,6 +73,9 @@ class Sinkhorn(Solver):
     def run(self, problem: BorderedProblem, init: Potentials | None) -> SolverResult:
         """Sweep until every problem is done; see `Solver.run`."""
         kind = CappedLoop if problem.problem.formulation == "capped" else Loop
+        # Steps know the dummies' forbidden corner and a fixed mass only, and need all rows in one place.
+        plain = kind is Loop and problem.problem.price is None and problem.problem.ranks is ALONE
+        steps = self.newton and plain and problem.matrix is not None and dispatch.gains_by_storing(problem.matrix)
         loop = kind(
             problem,
             init,
@@ -78,17 +83,15 @@ class Sinkhorn(Solver):
             over_relaxation=self.over_relaxation,
             annealing=self.annealing,
             sweeps=int(self.max_iter),
+            newton=steps,
         )
-        # Steps know the dummies' forbidden corner and a fixed mass only, and need all rows in one place.
-        plain = kind is Loop and problem.problem.price is None and problem.problem.ranks is ALONE
-        wanted = self.newton and plain
-        newton = Newton(loop.mass, int(self.max_iter)) if wanted else None
+        newton = Newton(loop.mass, int(self.max_iter)) if steps else None
         for sweep in range(int(self.max_iter) + 1):
+            if newton is not None:
+                newton.choose(loop)
             rows = loop.sum_rows()
             loop.judge(rows, sweep, last=sweep == self.max_iter)
             if not bool(loop.running.any()):
                 break
-            loop.update(rows)
-            if newton is not None and bool((due := newton.due(loop, sweep)).any()):
-                loop.begin_anew(newton.step(loop, due))
+            loop.update(rows if newton is None else newton.step(loop, rows, sweep))
         return loop.result()

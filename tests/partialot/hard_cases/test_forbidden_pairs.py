@@ -76,8 +76,10 @@ def test_a_support_that_is_forced_to_vanish_has_its_limit_for_a_plan(solver: str
     if solver == "ExactLP":
         assert_close(partialot.solve(cost, third, third).plan, torch.diag(third), rtol=0.0, atol=1e-15)
         return
+    # Newton steps follow the potentials so far that the tolerance is met.
+    sweeps = partialot.Sinkhorn(max_iter=200, tol=1e-9, newton=False)
     with pytest.warns(partialot.ConvergenceWarning, match=r"Found .* of the mass"):
-        solution = partialot.solve(cost, third, third, reg=0.1, solver=partialot.Sinkhorn(max_iter=200, tol=1e-9))
+        solution = partialot.solve(cost, third, third, reg=0.1, solver=sweeps)
     assert_finite(solution)
     assert_close(solution.plan, torch.diag(third), rtol=0.0, atol=2 * solution.marginal_error.item())
 

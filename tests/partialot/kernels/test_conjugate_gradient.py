@@ -55,6 +55,31 @@ def test_each_system_stops_on_its_own() -> None:
     assert (solution.n_iter[1:] > 1).all()
 
 
+def test_tolerances_and_limits_may_differ_from_problem_to_problem() -> None:
+    matrix, right = positive_definite(), torch.randn(3, 6, dtype=torch.float64)
+    found = conjugate_gradient(
+        lambda x: (matrix @ x.unsqueeze(-1)).squeeze(-1),
+        right,
+        matrix.diagonal(dim1=-2, dim2=-1),
+        tol=torch.tensor([0.5, 1e-12, 1e-12], dtype=torch.float64),
+        max_iter=torch.tensor([200, 200, 2]),
+    )
+    assert found.residual[0] <= 0.5
+    assert found.n_iter[0] < found.n_iter[1]
+    assert found.residual[1] <= 1e-12
+    assert found.n_iter[2] == 2
+
+
+def test_a_solution_out_of_reach_ends_a_problem() -> None:
+    matrix, right = positive_definite(), torch.randn(3, 6, dtype=torch.float64)
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    found = conjugate_gradient(
+        lambda x: (matrix @ x.unsqueeze(-1)).squeeze(-1), right, diagonal, tol=1e-12, max_iter=200, reach=1e-3
+    )
+    assert (found.n_iter == 1).all()
+    assert ((found.x.square() * diagonal).sum(-1) > 1e-6).all()
+
+
 def test_the_residual_tells_what_too_few_products_left() -> None:
     matrix, right = positive_definite(), torch.randn(3, 6, dtype=torch.float64)
     solution = solve(matrix, right, max_iter=2)
