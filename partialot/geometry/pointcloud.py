@@ -123,6 +123,10 @@ class PointCloud(Geometry):
         x, y = tensors
         return PointCloud(x, y, self.cost, storage=self.storage)
 
+    def part(self, rows: slice) -> "PointCloud":
+        """Give the cloud of some sources; see `Geometry.part`."""
+        return PointCloud(self.x[..., rows, :], self.y, self.cost, storage=self.storage)
+
     def block(self, rows: slice, room: Tensor | None = None) -> Float[Tensor, "*batch rows m"]:
         """Give the prices of some sources; see `Geometry.block`.
 
