@@ -15,6 +15,7 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem, Duals, RealPotentials, restrict_potentials
 from partialot.errors import NotDifferentiableError
+from partialot.inputs import working_type
 from partialot.modes import ReverseMode
 from partialot.problem import Problem
 from partialot.solvers import Solver, SolverResult
@@ -157,7 +158,8 @@ def pull_back(
     # In float64: as many blocks are added up as there are sources, near enough.
     sums = before or tuple(torch.zeros_like(tensor, dtype=torch.float64) for tensor in geometry.tensors)
     with torch.enable_grad():
-        leaves = tuple(tensor.detach().requires_grad_() for tensor in geometry.part(rows).tensors)
+        parts = (tensor.detach() for tensor in geometry.part(rows).tensors)
+        leaves = tuple(part.to(working_type(part.dtype)).requires_grad_() for part in parts)
         block = problem.on(geometry.part(rows).replace(*leaves)).flat_cost(slice(None))
         found = torch.autograd.grad(block, leaves, of_cost, allow_unused=True, materialize_grads=True)
     for home, new in zip(geometry.replace(*sums).part(rows).tensors, found, strict=True):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from partialot.gradients.density import density
 from partialot.gradients.once import once
+from partialot.inputs import working_type
 from partialot.modes import ReverseMode
 from partialot.problem import Problem
 
@@ -178,8 +179,9 @@ def _leaves(
     problem: Problem, rows: slice, inputs: Sequence[Tensor], needed: Sequence[bool], counts: tuple[int, int]
 ) -> tuple[list[Tensor], Problem]:
     """Cut the inputs of some sources out of their graph, and give the problem that has those for inputs."""
-    parts = _parts(problem, rows, [x.detach() for x in inputs], counts)
-    leaves = [part.detach().requires_grad_(need) for part, need in zip(parts, needed, strict=True)]
+    parts = _parts(problem, rows, inputs, counts)
+    parts = [part.detach().to(working_type(part.dtype)) for part in parts]
+    leaves = [part.requires_grad_(need) for part, need in zip(parts, needed, strict=True)]
     geometry = problem.geometry.part(rows).replace(*_grouped(leaves, counts)[3])
     return leaves, replace(problem, geometry=geometry, reg=leaves[0])
 

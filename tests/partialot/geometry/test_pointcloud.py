@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import partialot
-from partialot.geometry import pointcloud
+from partialot.geometry import storage as planner
 from partialot.geometry.costs import COSTS
 
 
@@ -95,16 +95,16 @@ def points(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
 def test_a_matrix_is_stored_up_to_a_gibibyte(
     monkeypatch: pytest.MonkeyPatch, count: int, dtype: torch.dtype, *, is_lazy: bool
 ) -> None:
-    monkeypatch.setattr(pointcloud, "_memory", lambda device: 1 << 40)
+    monkeypatch.setattr(planner, "_memory", lambda device: 1 << 40)
     assert partialot.PointCloud(points(count, dtype), points(1 << 14, dtype)).is_lazy == is_lazy
 
 
 def test_on_a_small_machine_a_matrix_is_stored_up_to_an_eighth_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pointcloud, "_memory", lambda device: 8 * 4 * 1000 * 1000)
+    monkeypatch.setattr(planner, "_memory", lambda device: 8 * 4 * 1000 * 1000)
     assert not partialot.PointCloud(points(1000), points(1000)).is_lazy
     assert partialot.PointCloud(points(1000), points(1001)).is_lazy
     assert partialot.PointCloud(points(1000).expand(2, 1000, 2), points(1000)).is_lazy
-    assert pointcloud._memory(torch.device("cpu")) > 0
+    assert planner._memory(torch.device("cpu")) > 0
 
 
 def test_the_storage_asked_for_is_the_storage() -> None:
