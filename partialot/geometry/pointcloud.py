@@ -21,7 +21,7 @@ class PointCloud(Geometry):
     """Prices between the points of two clouds, a function of their features.
 
     A matrix of the prices is written out for a solve where it is small, which spares evaluating them at every sweep
-    (`benchmarks/bench_lazy.py --storage` times either). Else prices are evaluated by blocks of rows
+    (`benchmarks/bench_storage.py` times either). Else prices are evaluated by blocks of rows
     wherever they are needed, and solve, derivatives and products with the plan take memory O((n + m) d) and one block.
     The answer is the same but for rounding; without a matrix, the value can be differentiated once, not twice.
 
@@ -32,8 +32,8 @@ class PointCloud(Geometry):
         cost: "sqeuclidean", "euclidean", "cosine" (1 − cos), "dot" (−⟨x, y⟩), or a function from (*batch, r, d) and
             (*batch, m, d) to prices (*batch, r, m). Without a matrix it is called for blocks of rows, several times a
             solve; it must then price each row by itself, and have derivatives by its arguments alone.
-        storage: "matrix" to write the matrix out, "blocks" never to, "auto" to write one of at most 1 GiB and an
-            eighth of the device's memory, or any for a function that is seen not to suit blocks.
+        storage: "matrix" to write the matrix out, "blocks" never to, "auto" to write one of at most 1 GiB and a
+            sixteenth of the device's memory, or any for a function that is seen not to suit blocks.
 
     Example:
         >>> import torch, partialot
