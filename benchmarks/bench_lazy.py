@@ -2,9 +2,11 @@
 
 Each size runs in a process of its own, whose peak memory above what it held with the points in place is reported. A
 sweep is timed as the difference between solves of many sweeps and of one; beside it stands what the exponentials of
-one dense pass cost in plain PyTorch, block by block in cache, without prices, sums or updates.
+one dense pass cost in plain PyTorch, block by block in cache, without prices, sums or updates. Backward passes are
+those of the value and of a product with the plan, the latter with so many products of the adjoint system's solver.
 
     python benchmarks/bench_lazy.py --points 5000 20000
+    python benchmarks/bench_lazy.py --points 100000 --sweeps 1 --products 1   # every pass at 10^10 prices: minutes
 """
 
 import argparse
@@ -35,6 +37,7 @@ class Clouds:
     reg: float
     sweeps: int
     storage: str
+    products: int
     backward: bool
 
     def sides(self) -> tuple[Tensor, Tensor]:
@@ -60,7 +63,13 @@ def solve(clouds: Clouds, sides: tuple[Tensor, Tensor], sweeps: int) -> partialo
     """So many sweeps, converged or not."""
     cloud = partialot.PointCloud(*sides, storage=clouds.storage)  # pyright: ignore[reportArgumentType]
     solver = partialot.Sinkhorn(max_iter=sweeps, tol=1e-30, annealing=False)
-    return partialot.solve(cloud, mass=clouds.mass, reg=clouds.reg, solver=solver)
+    gradient = partialot.Implicit(tol=1e-30, max_iter=clouds.products)
+    return partialot.solve(cloud, mass=clouds.mass, reg=clouds.reg, solver=solver, gradient=gradient)
+
+
+def differentiate_a_product(solution: partialot.Solution, vectors: Tensor) -> None:
+    """Multiply the plan with some vectors, and go back to the features through the optimum."""
+    solution.apply(vectors).square().sum().backward()
 
 
 def exponentials(count: int) -> float:
@@ -87,7 +96,8 @@ def measure(clouds: Clouds) -> dict[str, float | str | None]:
     forward = peak() - before
     with torch.no_grad():
         product = seconds(partial(solution.apply, sides[1]))
-    backward = seconds(solution.value.backward) if clouds.backward else None
+    value_backward = seconds(partial(solution.value.backward, retain_graph=True)) if clouds.backward else None
+    apply_backward = seconds(partial(differentiate_a_product, solution, sides[1])) if clouds.backward else None
     exp = exponentials(clouds.points**2)
     return {
         "storage": "blocks" if solution.known.plan is None else "matrix",
@@ -95,9 +105,11 @@ def measure(clouds: Clouds) -> dict[str, float | str | None]:
         "sweep_over_exponentials": sweep / exp,
         "solve_of_one_sweep_s": one,
         "apply_s": product,
-        "value_backward_s": backward,
+        "value_backward_s": value_backward,
+        "apply_and_backward_s": apply_backward,
         "forward_mib": forward,
         "peak_mib": peak() - before,
+        "process_mib": peak(),
     }
 
 
@@ -109,12 +121,14 @@ def main() -> None:
     parser.add_argument("--mass", type=float, default=0.5)
     parser.add_argument("--reg", type=float, default=0.05)
     parser.add_argument("--sweeps", type=int, default=5)
+    parser.add_argument("--products", type=int, default=2)
     parser.add_argument("--storage", choices=["auto", "matrix", "blocks"], default="blocks")
     parser.add_argument("--backward", action=argparse.BooleanOptionalAction, default=True)
     given = parser.parse_args()
     before, results = machine(), []
     for points in given.points:
-        clouds = Clouds(points, given.dimension, given.mass, given.reg, given.sweeps, given.storage, given.backward)
+        settings = given.mass, given.reg, given.sweeps, given.storage, given.products, given.backward
+        clouds = Clouds(points, given.dimension, *settings)
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             figures = pool.submit(measure, clouds).result()
         results.append({"clouds": asdict(clouds), "figures": figures})

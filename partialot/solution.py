@@ -8,8 +8,8 @@ from torch import Tensor
 
 from partialot.certificate import Certificate, certify
 from partialot.geometry import ShardedRows
-from partialot.gradients.density import density
-from partialot.modes import recomputed, require_memory, uncompiled
+from partialot.gradients.lazy import LazyPlan
+from partialot.modes import require_memory, uncompiled
 from partialot.problem import Problem
 from partialot.solvers import Status
 from partialot.tensors import map_tensors
@@ -61,7 +61,9 @@ class Solution:
 
         Where prices are lazy, every access writes the n × m numbers out; see `apply` for products without that.
         """
-        return self._rows_of_plan(slice(None)) if self.known.plan is None else self.known.plan
+        if self.known.plan is not None:
+            return self.known.plan
+        return uncompiled(LazyPlan.matrix, self._lazy_plan()).to(self.value.dtype)
 
     @property
     def potentials(self) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch m"]]:
@@ -100,8 +102,13 @@ class Solution:
     @property
     def value_linear(self) -> Float[Tensor, "*batch"]:
         """⟨cost, plan⟩, the price of the plan without its entropy."""
-        paid = [recomputed(self._paid, rows) for rows in self.problem.row_blocks()]
-        return self.problem.ranks.sum(torch.stack(paid).sum(0) if paid else torch.zeros_like(self.value))
+        if self.known.plan is None:
+            paid = uncompiled(LazyPlan.paid, self._lazy_plan()).to(self.value.dtype)
+        else:
+            cost = self.problem.geometry.matrix().to(self.known.plan.dtype).expand(self.known.plan.shape)
+            cost = cost.masked_fill(cost == torch.inf, 0.0) if self.problem.forbids else cost
+            paid = torch.einsum("...ij,...ij->...", cost, self.known.plan)
+        return self.problem.ranks.sum(paid)
 
     @property
     def marginal_a(self) -> Float[Tensor, "*batch n"]:
@@ -144,8 +151,10 @@ class Solution:
             ValueError: x has neither shape.
         """
         vectors = _columns(x, self.problem, self.problem.size[1]).to(self.value.dtype)
-        parts = [self._times(rows, vectors) for rows in self.problem.row_blocks()]
-        product = torch.cat(parts, dim=-2) if parts else vectors.new_zeros((*self.value.shape, 0, vectors.shape[-1]))
+        if self.known.plan is None:
+            product = uncompiled(LazyPlan.times, self._lazy_plan(), vectors).to(self.value.dtype)
+        else:
+            product = self.known.plan @ vectors
         return product.squeeze(-1) if x.ndim < vectors.ndim else product
 
     def apply_transpose(self, y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -162,58 +171,23 @@ class Solution:
             ValueError: y has neither shape.
         """
         vectors = _columns(y, self.problem, self.problem.size[0]).to(self.value.dtype)
-        product = vectors.new_zeros((*self.value.shape, self.problem.size[1], vectors.shape[-1]))
-        for rows in self.problem.row_blocks():
-            product = product + self._transposed_times(rows, vectors)
-        product = self.problem.ranks.sum(product.to(self.value.dtype))
+        if self.known.plan is None:
+            product = uncompiled(LazyPlan.transposed_times, self._lazy_plan(), vectors).to(self.value.dtype)
+        else:
+            product = self.known.plan.mT @ vectors
+        product = self.problem.ranks.sum(product)
         return product.squeeze(-1) if y.ndim < vectors.ndim else product
 
-    def _times(self, rows: slice, vectors: Tensor) -> Tensor:
-        """Multiply some rows of the plan with (*batch, m, k)."""
-        if self.known.plan is not None:
-            return self.known.plan[..., rows, :] @ vectors
-        # Weights multiply the vectors, which are smaller than the plan.
-        left, right = self._weights()
-        sums = recomputed(lambda: self._density(rows) @ (right.unsqueeze(-1) * vectors))
-        return (left[..., rows, None] * sums).to(self.value.dtype)
-
-    def _transposed_times(self, rows: slice, vectors: Tensor) -> Tensor:
-        """Multiply the transpose of some rows of the plan with their part of (*batch, n, k)."""
-        if self.known.plan is not None:
-            return self.known.plan[..., rows, :].mT @ vectors[..., rows, :]
-        left, right = self._weights()
-        part = left[..., rows, None] * vectors[..., rows, :]
-        return right.unsqueeze(-1) * recomputed(lambda: self._density(rows).mT @ part)
-
-    def _rows_of_plan(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
-        """Give some rows of the plan, evaluated from the potentials where it is not stored."""
-        if self.known.plan is not None:
-            return self.known.plan[..., rows, :]
-        left, right = self._weights()
-        return (self._density(rows) * left[..., rows, None] * right.unsqueeze(-2)).to(self.value.dtype)
-
-    def _paid(self, rows: slice) -> Float[Tensor, "*batch"]:
-        """Give Σ cost · plan over some rows."""
-        plan = self._rows_of_plan(rows)
-        cost = self.problem.geometry.block(rows).to(plan.dtype).expand(plan.shape)
-        cost = cost.masked_fill(cost == torch.inf, 0.0) if self.problem.forbids else cost
-        return torch.einsum("...ij,...ij->...", cost, plan)
-
-    def _density(self, rows: slice) -> Float[Tensor, "*batch rows m"]:
-        """Give some rows of the plan over the weights, evaluated from the potentials."""
+    def _lazy_plan(self) -> LazyPlan:
+        """Give the plan that is evaluated from the potentials."""
         require_memory(
             "A plan whose prices are lazy", 'Pass `storage="matrix"`; `value` and `potentials` need no plan.'
         )
         f, g = self.known.potentials
         if self.problem.formulation == "capped":
             f, g = self._relative_to_weights(f, g)
-        block = uncompiled(density, self.problem, f, g, rows)
-        return block.reshape(*self.value.shape, *block.shape[-2:])
-
-    def _weights(self) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch m"]]:
-        """Give what multiplies the rows and the columns of the density: a / T and b."""
         left = self.problem.a.double() / self.known.total.unsqueeze(-1)
-        return left.to(self.problem.b.dtype), self.problem.b
+        return LazyPlan(self.problem, f, g, left.to(self.problem.b.dtype), self.problem.b)
 
     def _relative_to_weights(self, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """Take what weights stand for out of capped potentials; a weight of 0 counts as the smallest number."""

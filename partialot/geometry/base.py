@@ -67,6 +67,14 @@ class Geometry(ABC):
                 this one.
         """
 
+    @abstractmethod
+    def part(self, rows: slice) -> "Geometry":
+        """Give the same prices of some sources only, their tensors views of these or the same.
+
+        Args:
+            rows: Which sources.
+        """
+
     def matrix(self) -> Float[Tensor, "*batch n m"]:
         """Give every price."""
         return self.block(slice(None))

@@ -74,3 +74,7 @@ class DenseCost(Geometry):
     def block(self, rows: slice, room: Tensor | None = None) -> Float[Tensor, "*batch rows m"]:
         """Give the prices of some sources, which need no room."""
         return self.cost[..., rows, :]
+
+    def part(self, rows: slice) -> "DenseCost":
+        """Give the prices of some sources; see `Geometry.part`."""
+        return DenseCost(self.cost[..., rows, :])

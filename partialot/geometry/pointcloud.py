@@ -1,9 +1,7 @@
 """Costs between two clouds of features, stored only where that pays."""
 
 import math
-import os
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,15 +13,7 @@ from partialot.errors import checks_its_inputs
 from partialot.geometry.base import Geometry
 from partialot.geometry.costs import COSTS, LEAST, LIFTS, CostFunction, check_cost
 from partialot.geometry.dense import DenseCost
-
-Storage = Literal["auto", "matrix", "blocks"]
-
-_STORED = 1 << 30
-"""Largest matrix, in bytes, that `storage="auto"` stores: 16,384² prices of float32."""
-
-_SHARE = 8
-"""It is also at most one part in so many of the device's memory: a solve and its backward pass hold several such
-matrices. Both bounds are chosen, not measured."""
+from partialot.geometry.storage import Storage, check_storage, pays_to_store
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -31,7 +21,7 @@ class PointCloud(Geometry):
     """Prices between the points of two clouds, a function of their features.
 
     A matrix of the prices is written out for a solve where it is small, which spares evaluating them at every sweep
-    (`benchmarks/bench_lazy.py --storage` times either). Else prices are evaluated by blocks of rows
+    (`benchmarks/bench_storage.py` times either). Else prices are evaluated by blocks of rows
     wherever they are needed, and solve, derivatives and products with the plan take memory O((n + m) d) and one block.
     The answer is the same but for rounding; without a matrix, the value can be differentiated once, not twice.
 
@@ -40,10 +30,10 @@ class PointCloud(Geometry):
             must not be changed in place while a solution of theirs is in use.
         y: (*batch, m, d), features of the targets.
         cost: "sqeuclidean", "euclidean", "cosine" (1 − cos), "dot" (−⟨x, y⟩), or a function from (*batch, r, d) and
-            (*batch, m, d) to prices (*batch, r, m) that prices each row by itself; it is called for blocks of rows,
-            several times a solve.
-        storage: "matrix" to write the matrix out, "blocks" never to, "auto" to write one of at most 1 GiB and an
-            eighth of the device's memory.
+            (*batch, m, d) to prices (*batch, r, m). Without a matrix it is called for blocks of rows, several times a
+            solve; it must then price each row by itself, and have derivatives by its arguments alone.
+        storage: "matrix" to write the matrix out, "blocks" never to, "auto" to write one of at most 1 GiB and a
+            sixteenth of the device's memory, or any for a function that is seen not to suit blocks.
 
     Example:
         >>> import torch, partialot
@@ -56,7 +46,7 @@ class PointCloud(Geometry):
     y: Tensor
     cost: str | CostFunction
     storage: Storage
-    _lifted: tuple[Tensor, Tensor, float | None] | None = field(repr=False)
+    _lifted: tuple[Tensor, Tensor] | None = field(repr=False)
 
     @checks_its_inputs
     def __init__(
@@ -75,7 +65,7 @@ class PointCloud(Geometry):
             ValueError: Shapes do not fit, or no cost or storage has that name.
         """
         check_cost(cost)
-        _check_storage(storage)
+        check_storage(storage)
         object.__setattr__(self, "x", as_tensor("x", x))
         object.__setattr__(self, "y", as_tensor("y", y))
         object.__setattr__(self, "cost", cost)
@@ -111,17 +101,24 @@ class PointCloud(Geometry):
             return self.storage == "blocks"
         n, m = self.size
         itemsize = 4 if self.dtype in HALF else self.dtype.itemsize
-        return self.batch_shape.numel() * n * m * itemsize > min(_STORED, _memory(self.device) // _SHARE)
+        return not pays_to_store(self.batch_shape.numel() * n * m, itemsize, self.device)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """The features, (x, y)."""
-        return self.x, self.y
+        """The features, (x, y); once prepared, vectors made of them whose inner products are the prices."""
+        return self._lifted or (self.x, self.y)
 
     def replace(self, *tensors: Tensor) -> "PointCloud":
         """Give clouds of other features."""
-        x, y = tensors
-        return PointCloud(x, y, self.cost, storage=self.storage)
+        one, other = tensors
+        if self._lifted is None:
+            return PointCloud(one, other, self.cost, storage=self.storage)
+        return self._with(self.x, (one, other))
+
+    def part(self, rows: slice) -> "PointCloud":
+        """Give the cloud of some sources; see `Geometry.part`."""
+        x = self.x[..., rows, :]
+        return self._with(x, None if self._lifted is None else (self._lifted[0][..., rows, :], self._lifted[1]))
 
     def block(self, rows: slice, room: Tensor | None = None) -> Float[Tensor, "*batch rows m"]:
         """Give the prices of some sources; see `Geometry.block`.
@@ -132,9 +129,8 @@ class PointCloud(Geometry):
         """
         # Autocast would compute the products in half precision.
         with torch.autocast(self.device.type, enabled=False):
-            records = torch.is_grad_enabled() and (self.x.requires_grad or self.y.requires_grad)
-            if self._lifted is not None and not records:
-                return self._product(rows, room)
+            if self._lifted is not None:
+                return self._product(self._lifted[0][..., rows, :], self._lifted[1], room)
             x, y = _at_least_single(self.x[..., rows, :]), _at_least_single(self.y)
             if isinstance(self.cost, str):
                 return COSTS[self.cost](x, y)
@@ -146,58 +142,60 @@ class PointCloud(Geometry):
         """Give the matrix where it is to be stored; else the clouds, with what blocks share computed once."""
         if not self.is_lazy:
             return DenseCost(self.matrix())
-        if callable(self.cost) and torch.is_grad_enabled():
-            self._check_closure()
+        if callable(self.cost) and (unfit := self._unfit_for_blocks()) is not None:
+            if self.storage == "auto":
+                return DenseCost(self.matrix())
+            raise ValueError(unfit)
         ready = PointCloud(self.x, self.y, self.cost, storage="blocks")
-        if isinstance(self.cost, str) and self.cost in LIFTS:
-            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-                left, right = LIFTS[self.cost](_at_least_single(self.x), _at_least_single(self.y))
-            object.__setattr__(ready, "_lifted", (left, right, LEAST.get(self.cost)))
-        return ready
+        if not (isinstance(self.cost, str) and self.cost in LIFTS):
+            return ready
+        with torch.autocast(self.device.type, enabled=False):
+            # Differentiated by blocks, the vectors pass their derivatives on to the features once.
+            return ready._with(self.x, LIFTS[self.cost](_at_least_single(self.x), _at_least_single(self.y)))
 
-    def _check_closure(self) -> None:
-        """Refuse functions whose derivatives by what is no argument would be lost, block by block."""
-        with torch.enable_grad():
-            first = PointCloud(self.x.detach(), self.y.detach(), self.cost).block(slice(0, 1))
-        if first.requires_grad:
-            raise ValueError(
+    def _with(self, x: Tensor, lifted: tuple[Tensor, Tensor] | None) -> "PointCloud":
+        """Give the cloud of other sources."""
+        cloud = PointCloud(x, self.y, self.cost, storage=self.storage)
+        object.__setattr__(cloud, "_lifted", lifted)
+        return cloud
+
+    def _unfit_for_blocks(self) -> str | None:
+        """Say why a user's function must see all at once, where it must."""
+        free = PointCloud(self.x.detach(), self.y.detach(), self.cost)
+        # Derivatives by what is no argument would be lost, block by block.
+        if torch.is_grad_enabled() and free.block(slice(0, 1)).requires_grad:
+            return (
                 "The function passed as `cost` must depend on nothing to be differentiated but its arguments where its "
                 "prices are not stored. Found prices that require a gradient beside features that do not. "
                 "Pass `storage='matrix'`, or solve under `torch.no_grad()`."
             )
-
-    def _product(self, rows: slice, room: Tensor | None) -> Tensor:
-        """Give prices that are inner products, with one pass over them and at most one more."""
-        assert self._lifted is not None
-        left, right, least = self._lifted
         with torch.no_grad():
-            left = left[..., rows, :]
-            shape = (*self.batch_shape, left.shape[-2], right.shape[-2])
-            count = math.prod(shape)
-            out = None if room is None or room.numel() < count else room[:count].view(shape)
+            together = free.block(slice(0, 2))
+            alone = torch.cat((free.block(slice(0, 1)), free.block(slice(1, 2))), dim=-2)
+        size = float(together[together.isfinite()].abs().amax()) if bool(together.isfinite().any()) else 0.0
+        if not torch.allclose(together, alone, rtol=0.0, atol=1e-3 * size, equal_nan=True):
+            return (
+                "The function passed as `cost` must price each row by itself where its prices are not stored. "
+                "Found prices of a source that change with the sources beside it. Pass `storage='matrix'`."
+            )
+        return None
+
+    def _product(self, left: Tensor, right: Tensor, room: Tensor | None) -> Tensor:
+        """Give prices that are inner products, without a graph with one pass over them and at most one more."""
+        least = LEAST.get(self.cost) if isinstance(self.cost, str) else None
+        if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
+            prices = left @ right.mT
+            return prices if least is None else prices.clamp(min=least)
+        shape = (*self.batch_shape, left.shape[-2], right.shape[-2])
+        count = math.prod(shape)
+        out = None if room is None or room.numel() < count else room[:count].view(shape)
+        with torch.no_grad():
             prices = torch.matmul(left, right.mT, out=out)
             return prices if least is None else prices.clamp_(min=least)
 
 
 def _at_least_single(features: Tensor) -> Tensor:
     return features.float() if features.dtype in HALF else features
-
-
-def _memory(device: torch.device) -> int:
-    """Give the bytes that the device has, free or not: a plan must not depend on what else runs."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[1]
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return _STORED * _SHARE
-
-
-def _check_storage(storage: object) -> None:
-    if storage not in get_args(Storage):
-        raise ValueError(
-            f"`storage` must be 'auto', 'matrix' or 'blocks'. Found {storage!r}. "
-            "Pass 'blocks' to store no matrix whatever the size."
-        )
 
 
 def _check_shapes(x: Tensor, y: Tensor) -> None:

@@ -111,6 +111,10 @@ class ShardedRows(Geometry):
         """Give the prices of some of this rank's sources; see `Geometry.block`."""
         return self.geometry.block(rows, room)
 
+    def part(self, rows: slice) -> "ShardedRows":
+        """Give some of this rank's sources; nothing is sent. See `Geometry.part`."""
+        return self._with(self.geometry.part(rows))
+
     def prepare(self) -> "ShardedRows":
         """Prepare this rank's prices; see `Geometry.prepare`."""
         return self._with(self.geometry.prepare())

@@ -16,6 +16,7 @@ from torch import Tensor
 from partialot.augmentation import BorderedProblem
 from partialot.duals import Duals, restrict_potentials
 from partialot.gradients.once import refused
+from partialot.inputs import working_type
 from partialot.modes import ReverseMode
 from partialot.potentials import RealPotentials
 from partialot.problem import Problem
@@ -153,14 +154,19 @@ def pull_back(
 
     A stored matrix is itself what they are a function of.
     """
-    problem = bordered.problem
-    if not problem.geometry.is_lazy:
+    problem, geometry = bordered.problem, bordered.problem.geometry
+    if not geometry.is_lazy:
         return (of_cost,)
+    # In float64: as many blocks are added up as there are sources, near enough.
+    sums = before or tuple(torch.zeros_like(tensor, dtype=torch.float64) for tensor in geometry.tensors)
     with torch.enable_grad():
-        leaves = tuple(tensor.detach().requires_grad_() for tensor in problem.geometry.tensors)
-        block = problem.on(problem.geometry.replace(*leaves)).flat_cost(rows)
+        parts = (tensor.detach() for tensor in geometry.part(rows).tensors)
+        leaves = tuple(part.to(working_type(part.dtype)).requires_grad_() for part in parts)
+        block = problem.on(geometry.part(rows).replace(*leaves)).flat_cost(slice(None))
         found = torch.autograd.grad(block, leaves, of_cost, allow_unused=True, materialize_grads=True)
-    return found if before is None else tuple(old + new for old, new in zip(before, found, strict=True))
+    for home, new in zip(geometry.replace(*sums).part(rows).tensors, found, strict=True):
+        home.add_(new)
+    return sums
 
 
 class _LazyValue(ReverseMode):

@@ -13,25 +13,25 @@ from partialot.problem import Problem
 
 
 def density(
-    problem: Problem, f: Float[Tensor, "*batch n"], g: Float[Tensor, "*batch m"], rows: slice
-) -> Float[Tensor, "flat rows m"]:
-    """Give exp((f_i + g_j − cost_ij) / reg) of some sources, in the working type, the batch flattened.
+    problem: Problem, cost: Float[Tensor, "flat rows m"], f: Float[Tensor, "*batch rows"], g: Float[Tensor, "*batch m"]
+) -> Float[Tensor, "*batch rows m"]:
+    """Give exp((f_i + g_j − cost_ij) / reg) of some sources, in the working type.
 
     Where no graph is recorded, the next block is written over this one.
 
     Args:
         problem: With a `reg`.
-        f: Potentials in units of the cost, float64, with whatever graph they have.
-        g: Likewise.
-        rows: Which sources.
+        cost: The prices of these sources, as `Problem.flat_cost` gives them.
+        f: Their potentials in units of the cost, float64, with whatever graph they have.
+        g: Likewise of all targets.
     """
     assert problem.reg is not None
     count = problem.batch_shape.numel()
-    potentials = f.reshape(count, -1)[:, rows], g.reshape(count, -1)
     reg, shift = problem.reg.double().reshape(count), problem.lowest.reshape(count)
-    room, place = (None, None) if torch.is_grad_enabled() else problem.rooms
-    inputs = (*potentials, reg, shift, problem.flat_cost(rows, room), place)
-    return cast(Tensor, _Density.apply(*inputs))  # pyright: ignore[reportUnknownMemberType]
+    place = None if torch.is_grad_enabled() else problem.rooms[1]
+    inputs = f.reshape(count, -1), g.reshape(count, -1), reg, shift, cost, place
+    block = cast(Tensor, _Density.apply(*inputs))  # pyright: ignore[reportUnknownMemberType]
+    return block.reshape(*problem.batch_shape, *block.shape[-2:])
 
 
 class _Density(torch.autograd.Function):

@@ -5,7 +5,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from partialot.geometry.costs import COSTS, CostFunction
+from partialot.geometry import PointCloud
+from partialot.geometry.costs import CostFunction, check_cost
 from partialot.gradients import Gradient, Implicit
 from partialot.inputs import checks_its_inputs
 from partialot.solution import Solution
@@ -18,7 +19,7 @@ class TransportMatching(nn.Module):
 
     Args:
         cost: "cosine" (1 − cos, in [0, 2]), "sqeuclidean", "euclidean", "dot", or a function from (*batch, n, d) and
-            (*batch, m, d) to prices (*batch, n, m).
+            (*batch, m, d) to prices (*batch, n, m). Prices are those of a `PointCloud`: large ones are not stored.
         reg: Entropic regularisation in units of the cost; None = the exact linear programme, whose plan has no
             derivative.
         solver: See `partialot.solve`.
@@ -26,6 +27,7 @@ class TransportMatching(nn.Module):
 
     Raises:
         ValueError: No cost has that name.
+        TypeError: The cost is neither a name nor a function.
     """
 
     @checks_its_inputs
@@ -38,11 +40,7 @@ class TransportMatching(nn.Module):
         gradient: Gradient | None = None,
     ) -> None:
         super().__init__()
-        if not (callable(cost) or cost in COSTS):
-            raise ValueError(
-                f"`cost` must name a known cost or be a function. Found {cost!r}. "
-                f"Pass one of {', '.join(COSTS)}, or a function of two feature tensors."
-            )
+        check_cost(cost)
         self.cost, self.reg, self.solver = cost, reg, solver
         self.gradient = Implicit() if gradient is None else gradient
 
@@ -67,13 +65,12 @@ class TransportMatching(nn.Module):
             b: Target weights, likewise.
             mass: Total to move; None = balanced.
         """
-        function = COSTS[self.cost] if isinstance(self.cost, str) else self.cost
         with torch.autocast(x.device.type, enabled=False):
             x, y = _at_least_single(x), _at_least_single(y)
-            prices = function(_with_readable_padding(x, a), _with_readable_padding(y, b))
+            cloud = PointCloud(_with_readable_padding(x, a), _with_readable_padding(y, b), self.cost)
             weights = [None if w is None else w.to(x.dtype) for w in (a, b)]
             amount = mass.to(x.dtype) if isinstance(mass, Tensor) else mass
-            return solve(prices, *weights, mass=amount, reg=self.reg, solver=self.solver, gradient=self.gradient)
+            return solve(cloud, *weights, mass=amount, reg=self.reg, solver=self.solver, gradient=self.gradient)
 
     def extra_repr(self) -> str:
         """Show the settings."""

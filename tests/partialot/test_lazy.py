@@ -169,12 +169,21 @@ def test_a_lazy_solution_is_a_start_for_another() -> None:
 @pytest.mark.parametrize("output", ["value", "apply", "f"])
 def test_features_changed_before_the_backward_pass_raise(output: str) -> None:
     x, y = features()
-    solution = solve("blocks", features=(x, y))
+    solution = solve("blocks", "euclidean", features=(x, y))
     read = OUTPUTS[output](solution).sum()
     with torch.no_grad():
         x.add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         read.backward()
+
+
+def test_prices_that_are_inner_products_are_those_of_the_features_that_were_solved_for() -> None:
+    x, y = features()
+    expected = torch.autograd.grad(solve("blocks", features=(x, y)).apply(y).sum(), x)
+    solution, vectors = solve("blocks", features=(x, y)), y.detach().clone()
+    with torch.no_grad():
+        x.add_(1.0)
+    assert_close(torch.autograd.grad(solution.apply(vectors).sum(), x), expected)
 
 
 class LargestTensor(TorchDispatchMode):

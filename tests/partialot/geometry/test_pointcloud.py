@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import partialot
-from partialot.geometry import pointcloud
+from partialot.geometry import storage as planner
 from partialot.geometry.costs import COSTS
 
 
@@ -95,16 +95,16 @@ def points(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
 def test_a_matrix_is_stored_up_to_a_gibibyte(
     monkeypatch: pytest.MonkeyPatch, count: int, dtype: torch.dtype, *, is_lazy: bool
 ) -> None:
-    monkeypatch.setattr(pointcloud, "_memory", lambda device: 1 << 40)
+    monkeypatch.setattr(planner, "_memory", lambda device: 1 << 40)
     assert partialot.PointCloud(points(count, dtype), points(1 << 14, dtype)).is_lazy == is_lazy
 
 
-def test_on_a_small_machine_a_matrix_is_stored_up_to_an_eighth_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pointcloud, "_memory", lambda device: 8 * 4 * 1000 * 1000)
+def test_on_a_small_machine_a_matrix_is_stored_up_to_a_sixteenth_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "_memory", lambda device: 16 * 4 * 1000 * 1000)
     assert not partialot.PointCloud(points(1000), points(1000)).is_lazy
     assert partialot.PointCloud(points(1000), points(1001)).is_lazy
     assert partialot.PointCloud(points(1000).expand(2, 1000, 2), points(1000)).is_lazy
-    assert pointcloud._memory(torch.device("cpu")) > 0
+    assert planner._memory(torch.device("cpu")) > 0
 
 
 def test_the_storage_asked_for_is_the_storage() -> None:
@@ -194,6 +194,31 @@ def test_derivatives_by_what_is_no_feature_are_not_lost_in_silence() -> None:
     value.backward()
     assert weight.grad is not None
     assert weight.grad.abs().min() > 0
+
+
+def centred(x: Tensor, y: Tensor) -> Tensor:
+    """A cost for which a source's prices depend on the others."""
+    return manhattan(x - x.mean(-2, keepdim=True), y)
+
+
+def test_a_function_that_does_not_price_each_row_by_itself_is_refused_not_wrong() -> None:
+    match = r"must price each row by itself .*\. Found prices of a source that change .*\. Pass `storage='matrix'`"
+    with pytest.raises(ValueError, match=match):
+        partialot.solve(partialot.PointCloud(*clouds(2), centred, storage="blocks"), reg=0.5)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_function_that_does_not_suit_blocks_has_its_matrix_written_out_however_large(
+    monkeypatch: pytest.MonkeyPatch, *, tracked: bool
+) -> None:
+    """As `partialot.nn` relies on: the same answer and derivatives at any size."""
+    monkeypatch.setattr(planner, "_memory", lambda device: 16)
+    weight = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    unfit = (lambda x, y: manhattan(weight * x, y)) if tracked else centred
+    cloud = partialot.PointCloud(*clouds(2), unfit)
+    assert cloud.is_lazy
+    assert isinstance(cloud.prepare(), partialot.DenseCost)
+    assert not isinstance(partialot.PointCloud(*clouds(2), manhattan).prepare(), partialot.DenseCost)
 
 
 def test_features_that_are_no_numbers_are_refused() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 import partialot
+from partialot.geometry import storage as planner
 from partialot.nn import TransportMatching
 
 
@@ -71,3 +72,21 @@ def test_a_module_survives_copies_and_its_state() -> None:
     for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         twin.load_state_dict(module.state_dict())
         assert torch.equal(twin(x, y, mass=0.4).plan, expected)
+
+
+@pytest.mark.parametrize("cost", ["cosine", "euclidean"])
+def test_large_inputs_are_matched_without_a_matrix_to_the_same_answer(
+    monkeypatch: pytest.MonkeyPatch, cost: str
+) -> None:
+    found = []
+    for memory in (1 << 40, 16):
+        monkeypatch.setattr(planner, "_memory", lambda device, memory=memory: memory)
+        x, y = (torch.linspace(-1, 2, 16 * k, dtype=torch.float64).sin().reshape(2, k, 8) for k in (5, 6))
+        x, y = x.requires_grad_(), y.requires_grad_()
+        solver = partialot.Sinkhorn(max_iter=5_000, tol=1e-11)
+        solution = TransportMatching(cost=cost, reg=0.5, solver=solver)(x, y, mass=0.4)
+        assert solution.problem.geometry.is_lazy == (memory == 16)
+        read = solution.value.sum() + solution.apply(y).square().sum()
+        found.append((solution.value, solution.plan, *torch.autograd.grad(read, (x, y))))
+    for stored, lazy in zip(*found, strict=True):
+        assert_close(lazy, stored, rtol=1e-7, atol=1e-9)
