@@ -16,6 +16,9 @@ STORED = 1 << 21
 _ELSEWHERE = 1 << 26
 """Likewise on other devices, where launches should be few."""
 
+WHOLE = 64
+"""Entries that are a whole number of the processor's vectors, of any kind, however many PyTorch takes at a time."""
+
 _GAP = 1 << 18
 """Entries that are sooner computed for nothing than stepped over, for what a block costs besides."""
 
@@ -72,7 +75,12 @@ def cut(matrix: Tensor, chosen: Bool[Tensor, " batch"], most: int) -> Iterator[B
 
 def room_for(matrix: Tensor) -> Tensor:
     """Give memory for the entries of any `EVALUATED` block, to be used again for each."""
-    return matrix.new_empty(min(matrix.numel(), max(_most(matrix, EVALUATED), matrix.shape[2])))
+    return matrix.new_empty(whole(min(matrix.numel(), max(_most(matrix, EVALUATED), matrix.shape[2]))))
+
+
+def whole(count: int) -> int:
+    """Round a number of entries up to a multiple of `WHOLE`."""
+    return -(-count // WHOLE) * WHOLE
 
 
 def _most(matrix: Tensor, on_cpu: int) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from partialot.kernels.blocks import Block, room_for
+from partialot.kernels.blocks import WHOLE, Block, room_for, whole
 from partialot.kernels.primitives import Entries
 
 _FINE = 8.0
@@ -86,8 +86,8 @@ class CostTerms:
         """Give the terms of a block, good wherever its sums are in the range of the type."""
         anchor, factor = self._fine_rows[block.of_rows] * self._unit[block.problems], self._factor[block.problems]
         if not self._is_fine:
-            return Terms(self._exponents(block).exp2_(), torch.zeros_like(anchor), torch.ones_like(factor))
-        return Terms(self._coarse(block).mul_(self._log2[block.problems]).exp2_(), anchor, factor)
+            return Terms(self._exp2(self._exponents(block)), torch.zeros_like(anchor), torch.ones_like(factor))
+        return Terms(self._exp2(self._coarse(block).mul_(self._log2[block.problems])), anchor, factor)
 
     def stable(self, block: Block) -> Terms:
         """Give the terms of a block with the largest of each row divided out: good at any potentials."""
@@ -95,17 +95,29 @@ class CostTerms:
         some = exponents.shape[-1] > 0
         most = exponents.amax(-1) if some else exponents.new_full(exponents.shape[:-1], -torch.inf)
         most = torch.where(most.isfinite(), most, 0.0)
-        powers = exponents.sub_(most.unsqueeze(-1)).exp2_()
+        powers = self._exp2(exponents.sub_(most.unsqueeze(-1)))
         return Terms(powers, most.double() * math.log(2), torch.ones_like(self._factor[block.problems]))
 
     def write(self, block: Block, store: Tensor) -> None:
         """Write the entries of a block over a matrix; 0 where they are too small to be normal numbers."""
         target = store[block.of_rows]
-        powers = self._exponents(block, target if block.meant is None else None).exp2_()
+        if block.meant is None and not target.numel() % WHOLE:
+            powers = self._exponents(block, target).exp2_()
+        else:
+            powers = self._exp2(self._exponents(block))
         # Processors are slow at such numbers, in every pass to come.
         torch.threshold_(powers, torch.finfo(powers.dtype).tiny, 0.0)
-        if block.meant is not None:
-            target.copy_(torch.where(block.meant.unsqueeze(-1), powers, target))
+        if powers is not target:
+            meant = block.meant
+            target.copy_(powers if meant is None else torch.where(meant.unsqueeze(-1), powers, target))
+
+    def _exp2(self, exponents: Tensor) -> Tensor:
+        """Raise 2 to what lies at the start of the room, and to what follows it up to a whole number of vectors.
+
+        The numbers beyond the last whole vector are rounded otherwise, and which those are would depend on the batch.
+        """
+        self._room[: whole(exponents.numel())].exp2_()
+        return exponents
 
     def _coarse(self, block: Block, into: Tensor | None = None) -> Tensor:
         """Give what the costs lack to the potentials' sums on the grid, in units of the cost."""

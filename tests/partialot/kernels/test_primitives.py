@@ -263,6 +263,19 @@ def test_potentials_too_large_for_a_fine_grid_are_summed_right(dtype: torch.dtyp
     assert_sums(reference.row_pass(given, change), expected_sums(given, change, 1.0), 2e-5)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (3, 5), (7, 9), (20, 31)])
+def test_plain_entries_do_not_depend_on_the_batch(dtype: torch.dtype, n: int, m: int) -> None:
+    given = entries((5, n, m), dtype)
+    together = torch.empty_like(given.prices.cost)
+    reference.write_out(Entries(given.prices, together, given.source, given.rows, given.columns))
+    for index in range(5):
+        chosen, stored = torch.arange(5) == index, torch.empty(1, n, m, dtype=dtype)
+        place = given.rows[chosen], given.columns[chosen]
+        reference.write_out(Entries(given.prices.select(chosen), stored, given.source[chosen], *place))
+        assert torch.equal(stored[0], together[index])
+
+
 def test_columns_are_summed_in_the_log_domain_at_any_potentials() -> None:
     given = entries((2, 30, 20), torch.float32, forbid=True)
     rows = 1e4 * torch.randn(2, 30).double()
