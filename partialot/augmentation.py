@@ -23,7 +23,7 @@ from partialot.kernels.primitives import Entries, Prices, Source
 from partialot.potentials import RealPotentials
 from partialot.problem import Problem
 
-_AT_CEILING = 1e-10
+AT_CEILING = 1e-10
 """How far below its ceiling, in units of the regularisation, a capped potential counts as at it: some roundings."""
 
 
@@ -200,7 +200,7 @@ class BorderedProblem:
         sides = (potentials.f, self.a.detach()), (potentials.g, self.b.detach())
         if self.problem.formulation == "capped":
             # An empty node has no ceiling: its potential is implied by the others.
-            bound = tuple(part < -side[:, :-1].log() - _AT_CEILING for part, side in sides)
+            bound = tuple(part < -side[:, :-1].log() - AT_CEILING for part, side in sides)
             return (bound[0], bound[1]), ((~bound[0]).any(-1, keepdim=True), (~bound[1]).any(-1, keepdim=True))
         bound = tuple(torch.ones_like(part, dtype=torch.bool) for part, _ in sides)
         return (bound[0], bound[1]), (sides[1][1][:, -1:] > 0, sides[0][1][:, -1:] > 0)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.augmentation import BorderedProblem
+from partialot.augmentation import AT_CEILING, BorderedProblem
 from partialot.potentials import RealPotentials
 
 
@@ -55,14 +55,15 @@ def restrict_potentials(bordered: BorderedProblem, potentials: RealPotentials) -
 def _relative_to_nothing(bordered: BorderedProblem, potentials: RealPotentials) -> RealPotentials:
     """Give capped potentials without the weights: total · exp(f_i + g_j + mass − cost_ij) is the plan.
 
-    A node of weight 0 has the limit −∞, and a large finite one is given.
+    A node that keeps something has exactly 0. One of weight 0 has the limit −∞, and a large finite one is given.
     """
     least = torch.finfo(torch.float64).tiny
     f, g = (
         part + side[:, :-1].clamp(min=least).log()
         for part, side in ((potentials.f, bordered.a), (potentials.g, bordered.b))
     )
-    return RealPotentials(f.clamp(max=0.0), g.clamp(max=0.0), potentials.mass + bordered.total.log().unsqueeze(-1))
+    f, g = (torch.where(part < -AT_CEILING, part, 0.0) for part in (f, g))
+    return RealPotentials(f, g, potentials.mass + bordered.total.log().unsqueeze(-1))
 
 
 def to_user_units(

@@ -203,10 +203,8 @@ class Solution:
         What is kept from one step of a training to the next, for a log or as the next `init`, would keep that step's
         graph and its features else.
         """
-        geometry = self.problem.geometry
-        with torch.no_grad():
-            geometry = geometry.replace(*(tensor.detach() for tensor in geometry.tensors)).prepare()
-        return map_tensors(replace(self, problem=self.problem.on(geometry)), torch.Tensor.detach)
+        problem = self.problem.on(self.problem.geometry.detach())
+        return map_tensors(replace(self, problem=problem), torch.Tensor.detach)
 
     def certificate(self) -> Certificate:
         """Bracket the value of the exact linear programme by a feasible plan and a dual bound; no gradient.

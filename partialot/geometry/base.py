@@ -56,6 +56,10 @@ class Geometry(ABC):
     def replace(self, *tensors: Tensor) -> "Geometry":
         """Give the same function of other tensors of the same shapes."""
 
+    def detach(self) -> "Geometry":
+        """Give the same prices without a graph; numbers are shared, not copied."""
+        return self.replace(*(tensor.detach() for tensor in self.tensors))
+
     @abstractmethod
     def block(self, rows: slice, room: Tensor | None = None) -> Float[Tensor, "*batch rows m"]:
         """Give the prices of some sources, differentiably; `inf` marks a pair that is forbidden.

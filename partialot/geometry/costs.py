@@ -8,6 +8,7 @@ and keeps the digits that a common offset would eat.
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -100,3 +101,25 @@ def check_cost(cost: object) -> None:
         f"`cost` must name a known cost or be a function. Found {cost!r}. "
         f"Pass one of {', '.join(COSTS)}, or a function of two feature tensors."
     )
+
+
+def check_prices(prices: object, x: Tensor, y: Tensor) -> None:
+    """Require that a user's cost function gave the price of every pair, in the features' type.
+
+    Raises:
+        TypeError: It gave something else than a tensor, or another type.
+        ValueError: It gave another shape.
+    """
+    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    expected = (*batch, x.shape[-2], y.shape[-2])
+    if not isinstance(prices, Tensor) or prices.dtype != x.dtype:
+        found = prices.dtype if isinstance(prices, Tensor) else type(prices).__name__
+        raise TypeError(
+            f"The function passed as `cost` must give a tensor of the features' type, {x.dtype}. Found {found}. "
+            "Convert inside of the function."
+        )
+    if prices.shape != expected:
+        raise ValueError(
+            f"The function passed as `cost` must give prices of shape (*batch, r, m), here {expected}. "
+            f"Found {tuple(prices.shape)}. Price every pair of a row of its first argument and one of its second."
+        )

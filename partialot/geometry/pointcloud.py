@@ -11,7 +11,7 @@ from torch import Tensor
 from partialot.arrays import HALF, FloatArray, as_tensor
 from partialot.errors import checks_its_inputs
 from partialot.geometry.base import Geometry
-from partialot.geometry.costs import COSTS, LEAST, LIFTS, CostFunction, check_cost
+from partialot.geometry.costs import COSTS, LEAST, LIFTS, CostFunction, check_cost, check_prices
 from partialot.geometry.dense import DenseCost
 from partialot.geometry.storage import Storage, check_storage, pays_to_store
 
@@ -115,6 +115,13 @@ class PointCloud(Geometry):
             return PointCloud(one, other, self.cost, storage=self.storage)
         return self._with(self.x, (one, other))
 
+    def detach(self) -> "PointCloud":
+        """Give the same clouds without a graph; see `Geometry.detach`."""
+        cloud = PointCloud(self.x.detach(), self.y.detach(), self.cost, storage=self.storage)
+        return cloud._with(
+            cloud.x, None if self._lifted is None else (self._lifted[0].detach(), self._lifted[1].detach())
+        )
+
     def part(self, rows: slice) -> "PointCloud":
         """Give the cloud of some sources; see `Geometry.part`."""
         x = self.x[..., rows, :]
@@ -135,7 +142,7 @@ class PointCloud(Geometry):
             if isinstance(self.cost, str):
                 return COSTS[self.cost](x, y)
             prices = self.cost(x, y)
-            _check_prices(prices, x, y)
+            check_prices(prices, x, y)
             return prices
 
     def prepare(self) -> Geometry:
@@ -229,19 +236,3 @@ def _check_alike(x: Tensor, y: Tensor) -> None:
             raise TypeError(
                 f"`x` and `y` must have one {what}. Found {one} beside {other}. Convert one, e.g. `x.to({to})`."
             )
-
-
-def _check_prices(prices: object, x: Tensor, y: Tensor) -> None:
-    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    expected = (*batch, x.shape[-2], y.shape[-2])
-    if not isinstance(prices, Tensor) or prices.dtype != x.dtype:
-        found = prices.dtype if isinstance(prices, Tensor) else type(prices).__name__
-        raise TypeError(
-            f"The function passed as `cost` must give a tensor of the features' type, {x.dtype}. Found {found}. "
-            "Convert inside of the function."
-        )
-    if prices.shape != expected:
-        raise ValueError(
-            f"The function passed as `cost` must give prices of shape (*batch, r, m), here {expected}. "
-            f"Found {tuple(prices.shape)}. Price every pair of a row of its first argument and one of its second."
-        )

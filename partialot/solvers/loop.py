@@ -67,6 +67,8 @@ class Loop:
         )
         self.measures_start, self.sweeps = init is not None or sweeps == 0, sweeps
         self.tol, self.floor = _tolerances(problem, tol)
+        # Sums that agree to the last bit say no more than that.
+        self.can_tell: Tensor = self.tol >= torch.finfo(problem.problem.a.dtype).eps
         self.relaxation = Relaxation(self.mass) if over_relaxation else None
         self.annealing = Annealing(problem, sweeps, wanted=annealing and init is None, newton=newton)
         self.running: Tensor = torch.ones_like(self.mass, dtype=torch.bool)
@@ -109,7 +111,7 @@ class Loop:
         converged = error <= self.tol
         floored = (self.stalled >= _PATIENCE) & (error <= 16 * self.floor) & ~converged
         ended = (converged | floored) & self.running & ~self.annealing.under_way
-        status = torch.where(converged, int(Status.CONVERGED), int(Status.PRECISION_FLOOR))
+        status = torch.where(converged & self.can_tell, int(Status.CONVERGED), int(Status.PRECISION_FLOOR))
         self.status = torch.where(ended, status, self.status)
         spent = self.running & (self.n_iter >= self.sweeps)
         fresh = self.running if last else ended | spent

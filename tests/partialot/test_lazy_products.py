@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import partialot
-from partialot import problem as problem_module
+from partialot import blocks as blocks_module
 from tests.partialot.properties import SINKHORN
 from tests.partialot.test_lazy import ALL_COSTS, features, weights
 
@@ -24,8 +24,8 @@ MASS, REG = (torch.tensor(number, dtype=torch.float64) for number in (0.6, 0.4))
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few blocks, the last of them shorter, in place of one."""
-    monkeypatch.setattr(problem_module, "_BLOCK", 24)
-    monkeypatch.setattr(problem_module, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(blocks_module, "_BLOCK", 24)
+    monkeypatch.setattr(blocks_module, "_FEWEST_ROWS", 1)
 
 
 @EVERY_PRODUCT
@@ -91,7 +91,7 @@ def test_the_envelope_differentiates_products_by_their_vectors_alone() -> None:
 
 def kept(product: str, cost: str, block: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many numbers the graph of one product keeps, its features and potentials apart."""
-    monkeypatch.setattr(problem_module, "_BLOCK", block)
+    monkeypatch.setattr(blocks_module, "_BLOCK", block)
     x, y = (torch.rand(count, 2, requires_grad=True) for count in (40, 30))
     solution = partialot.solve(partialot.PointCloud(x, y, ALL_COSTS[cost], storage="blocks"), mass=0.5, reg=0.5)
     storages: dict[int, int] = {}
@@ -118,7 +118,7 @@ def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_blocks(
 
 def test_blocks_of_half_precision_features_add_up_without_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the features' own type, what a block adds is hardly a number: 1e-5, and less than a digit of the sum."""
-    monkeypatch.setattr(problem_module, "_BLOCK", 1)
+    monkeypatch.setattr(blocks_module, "_BLOCK", 1)
     generator = torch.Generator().manual_seed(5)
     x, y = (torch.rand(150, 2, generator=generator).half() for _ in range(2))
     found = []
