@@ -94,6 +94,8 @@ class Annealing:
         self._age, self._probed = torch.zeros_like(self.unit), torch.full_like(self.unit, torch.inf)
         self.near = torch.zeros_like(self._may_begin)
         self._least, self._halfway = self._probed.clone(), self._probed.clone()
+        # Until a problem is annealed all are of one age, and most sweeps ask nothing: small problems are all overhead.
+        self._age_of_all: int | None = 0
         self._before: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
@@ -118,6 +120,7 @@ class Annealing:
     def spend(self, reads: Int[Tensor, " batch"]) -> None:
         """Count reads of the costs that were no sweeps."""
         self._age += reads
+        self._age_of_all = None
 
     def observe(self, error: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Give the unit that each problem is to go on with.
@@ -128,6 +131,10 @@ class Annealing:
         plan = self._schedule
         self._age += 1
         self._least = torch.minimum(self._least, error)
+        if self._age_of_all is not None:
+            self._age_of_all += 1
+            if self._age_of_all not in (plan.probe - plan.window, plan.probe, plan.again // 2, plan.again):
+                return self.unit
         self._probed = torch.where(self._age == plan.probe - plan.window, error, self._probed)
         self._halfway = torch.where(self._age == plan.again // 2, self._least, self._halfway)
         crawls = (self._age == plan.probe) & (error > plan.stalled**plan.window * self._probed)
@@ -159,5 +166,6 @@ class Annealing:
         past_f, past_g, past = (torch.where(changed, x, old) for x, old in zip(here, before, strict=True))
         self._before = past_f, past_g, past
         self._age = torch.where(changed.squeeze(-1), 0.0, self._age)
+        self._age_of_all = None
         self.unit = unit
         return f, g

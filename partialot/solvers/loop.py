@@ -154,6 +154,8 @@ class Loop:
         if not self.annealing.pending:
             return
         unit = self.annealing.observe(self.error)
+        if unit is self.annealing.unit:
+            return
         changed = self.running & (unit != self.annealing.unit)
         if not bool(changed.any()):
             return

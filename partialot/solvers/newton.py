@@ -91,6 +91,8 @@ class Newton:
             rows: Sums at the present potentials, the update exact for the problems that were chosen.
             sweep: Reads of the matrix that were sweeps so far.
         """
+        if not bool(self._chosen.any()):
+            return rows
         left = torch.minimum(self._sweeps - sweep - loop.products, loop.annealing.left) - _HALVINGS - 2
         wanted = (loop.error > loop.annealing.tolerance(loop.tol)) & (loop.error < torch.finfo(loop.error.dtype).max)
         chosen = self._chosen & wanted & loop.running & loop.gibbs.is_stored & (left > 0)
