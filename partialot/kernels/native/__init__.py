@@ -1,7 +1,8 @@
 """The CPU's kernels in C++, compiled where they run.
 
-They are built at their first use by the compiler found there (about two seconds, once a machine), for exactly its
-processor. Without a compiler everything works by `partialot.kernels.reference`, several times slower.
+They are built at their first use by the compiler found there (a few seconds, once a machine), for exactly its
+processor. Without a compiler everything works by `partialot.kernels.reference`, about three times slower
+(`benchmarks/bench_sweep.py`).
 """
 
 import contextlib
@@ -41,7 +42,7 @@ def library() -> ctypes.CDLL | None:
     if compiler is None:
         _log.warning(
             "The CPU kernels need a C++ compiler. None was found. "
-            "Install one (g++ or clang++), or set PARTIALOT_NATIVE=0 to work without, several times slower."
+            "Install one (g++ or clang++), or set PARTIALOT_NATIVE=0 to work without, about three times slower."
         )
         return None
     try:
@@ -50,7 +51,7 @@ def library() -> ctypes.CDLL | None:
         said = getattr(error, "stderr", None) or error
         _log.warning(
             "The CPU kernels must compile with OpenMP. %s said: %s. "
-            "Mend or choose the compiler (CXX), or set PARTIALOT_NATIVE=0 to work without, several times slower.",
+            "Mend or choose the compiler (CXX), or set PARTIALOT_NATIVE=0 to work without, about three times slower.",
             compiler,
             said,
         )
