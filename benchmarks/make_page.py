@@ -119,6 +119,55 @@ def accuracy(record: dict[str, Any]) -> Iterator[str]:
     yield table(["family", "", "type", *(f"{ratio:,}" for ratio in ratios)], rows)
 
 
+def programmes(record: dict[str, Any]) -> Iterator[str]:
+    """Exact linear programmes beside POT's."""
+    nodes = max(int(name.split(", ")[-1]) for name in record["results"] if ", " in name)
+    yield f"## Exact linear programmes, {nodes:,} nodes a side\n"
+    yield f"`OMP_NUM_THREADS=1 {record['command']}`, M = {record['mass']}. " + measured_on(record["machine"])
+    for name, results in record["results"].items():
+        first = next(iter(results.values()))["median_ms"]
+        rows = [
+            [
+                solver,
+                *(number(row[key]) for key in ("median_ms", "low_ms", "high_ms")),
+                f"{row['median_ms'] / first:.2f}",
+            ]
+            for solver, row in results.items()
+        ]
+        yield table([name, "ms, median", "least", "most", "over the first row"], rows)
+
+
+def formulations(record: dict[str, Any]) -> Iterator[str]:
+    """The capped formulation beside POT's."""
+    yield "## The capped formulation\n"
+    yield f"`{record['command']}`. " + measured_on(record["machine"])
+    for run in record["runs"]:
+        work = run["workload"]
+        rows = [
+            [name, *(number(row[key]) for key in ("median_ms", "times_ours", "distance"))]
+            for name, row in run["results"].items()
+        ]
+        size = f"{work['batch']} × {work['nodes']}², M = {work['mass']}, reg = {work['reg']}"
+        yield table([size, "ms, median", "times ours", "distance from the optimal plan"], rows)
+
+
+def lazy(record: dict[str, Any]) -> Iterator[str]:
+    """Point clouds whose costs are not stored."""
+    yield "## Point clouds whose costs are not stored\n"
+    yield f"`{record['command']}`. " + measured_on(record["machine"])
+    keys = ("sweep_s", "apply_s", "value_backward_s", "apply_and_backward_s", "forward_mib", "peak_mib")
+    rows = [
+        [
+            f"{one['clouds']['points']:,} × {one['clouds']['dimension']}",
+            *(number(one["figures"].get(key)) for key in keys),
+        ]
+        for one in record["results"]
+        if one["figures"]["storage"] == "blocks"
+    ]
+    header = ["points", "a sweep, s", "`apply`, s", "backward of `value`, s", "`apply` and backward, s"]
+    yield table([*header, "MiB beside the points, forward", "with backward"], rows)
+
+
 def exact(record: dict[str, Any]) -> Iterator[str]:
     """To a certified gap, beside the network simplex."""
     yield "## To a certified gap\n"
@@ -132,7 +181,18 @@ def exact(record: dict[str, Any]) -> Iterator[str]:
 
 
 PAGES = {
-    "benchmarks.md": (HEAD, {"sweep": sweeps, "cpu": solves, "iterations": iterations}),
+    "benchmarks.md": (
+        HEAD,
+        {
+            "sweep": sweeps,
+            "cpu": solves,
+            "iterations": iterations,
+            "exact": programmes,
+            "exact_3000": programmes,
+            "formulations": formulations,
+            "lazy": lazy,
+        },
+    ),
     "accuracy.md": (ACCURACY, {"accuracy": accuracy, "gap": exact}),
 }
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import partialot
+from partialot.solvers import Status
 from tests.partialot.problems import NamedProblem, random_problem
 from tests.partialot.properties import SINKHORN, assert_finite, solve
 
@@ -173,3 +174,12 @@ def test_weights_ten_orders_apart_move_the_mass_in_float32() -> None:
     cost = torch.tensor([[5.0, 5.0], [0.0, 1.0], [1.0, 0.0]])
     solution = partialot.solve(cost, torch.tensor([1e10, 1.0, 1.0]), torch.ones(2), mass=1.5, reg=0.05)
     assert_close(solution.mass, torch.tensor(1.5))
+
+
+def test_a_tolerance_below_the_rounding_of_the_type_is_never_said_to_be_met() -> None:
+    """Sums of float32 may agree to the last bit without the plan being right to more than that."""
+    solver = partialot.Sinkhorn(tol=1e-12)
+    with pytest.warns(partialot.ConvergenceWarning):
+        solution = partialot.solve(torch.rand(30, 30), reg=0.05, solver=solver)
+    assert not bool(solution.converged)
+    assert int(solution.status) == int(Status.PRECISION_FLOOR)
