@@ -12,7 +12,7 @@ from fewshot.data.folds import pascal_fold
 from fewshot.data.index import Index, StaleIndexError, load_index
 from fewshot.data.lists import read_lists
 from fewshot.indexing import FoldCounts, ListFiles, count_fold, make_index
-from tests.fewshot.data.voc_tree import TRAIN, VAL, write_image_list, write_pair_list, write_tree
+from tests.fewshot.data.voc_tree import TRAIN, VAL, write_image_list, write_mask, write_pair_list, write_tree
 
 needs_true_masks = pytest.mark.skipif(
     "PARTIALOT_DATA" not in os.environ, reason="PARTIALOT_DATA names no folder with the masks of VOC2012 and SBD"
@@ -98,6 +98,31 @@ def test_an_index_of_other_lists_is_refused_until_it_is_rebuilt(files: ListFiles
         make_index(files, tmp_path / "index.json")
     assert len(make_index(files, tmp_path / "index.json", rebuild=True).train.entries) == 3
     assert len(make_index(files, tmp_path / "index.json").train.entries) == 3
+
+
+def test_index_counts_without_photographs_on_demand(
+    arguments: list[str], files: ListFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (files.root / "JPEGImages").iterdir():
+        path.unlink()
+    with pytest.raises(SystemExit, match="fewshot index: Every image and mask .* Found 9 of 18 files missing"):
+        main(arguments)
+    main([*arguments, "--photographs=false"])
+    assert read_rows(capsys.readouterr().out)[0][:3] == ["0", "4", "5"]
+
+
+def test_index_reads_changed_masks_on_demand(
+    arguments: list[str], files: ListFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rebuild, images in (("false", "4"), ("false", "4"), ("true", "3"), ("false", "3")):
+        main([*arguments, f"--rebuild={rebuild}"])
+        assert read_rows(capsys.readouterr().out)[0][1] == images
+        write_mask(files.root / "SegmentationClassAug/2007_000001.png", {15: 5})
+
+
+def test_index_refuses_to_read_with_no_process(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"Found `processes = 0`\. Pass 1"):
+        main([*arguments, "--processes=0"])
 
 
 @pytest.mark.parametrize("damaged", ["SegmentationClassAug/2008_000003.png", "train.txt", "JPEGImages/2008_000003.jpg"])
