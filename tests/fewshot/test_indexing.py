@@ -105,7 +105,7 @@ def test_index_counts_without_photographs_on_demand(
 ) -> None:
     for path in (files.root / "JPEGImages").iterdir():
         path.unlink()
-    with pytest.raises(SystemExit, match="fewshot index: Every image and mask .* Found 9 of 18 files missing"):
+    with pytest.raises(SystemExit, match=r"fewshot index: Every image and mask .* Found 9 of 18 files missing"):
         main(arguments)
     main([*arguments, "--photographs=false"])
     assert read_rows(capsys.readouterr().out)[0][:3] == ["0", "4", "5"]
