@@ -1,13 +1,15 @@
 """Images and masks from files, or a refusal that names the file: nothing is guessed, repaired or read half."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 MAX_PIXELS = 50_000_000
@@ -64,6 +66,18 @@ def read_labels(source: ImageSource) -> UInt8[Tensor, "height width"]:
     return torch.from_numpy(np.array(image).astype(np.uint8))
 
 
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Read the height and width that `read_image` would give, from the head of the file.
+
+    Raises:
+        UnreadableImageError: The file is missing, too large or no JPEG or PNG.
+    """
+    with _explain(str(path)), Image.open(path, formats=_FORMATS) as image:
+        _check_pixels(image, str(path))
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def select_object(
     labels: UInt8[Tensor, "height width"], *, label: int | None = None, name: str = "the mask"
 ) -> UInt8[Tensor, "height width"]:
@@ -112,11 +126,18 @@ def _load(source: ImageSource) -> _Opened:
     name = describe_source(source)
     if isinstance(source, Image.Image):
         return _Opened(ImageOps.exif_transpose(source), name, source.format)
+    with _explain(name):
+        return _decode(source, name)
+
+
+@contextmanager
+def _explain(name: str) -> Iterator[None]:
+    """Turn what Pillow raises into refusals that name the file."""
     try:
         with warnings.catch_warnings():
             # Pillow warns at a limit of its own; ours is lower and is an error.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _decode(source, name)
+            yield
     except FileNotFoundError as error:
         problem = f"A path must name an image file. Found nothing at {name}. Correct the path."
         raise UnreadableImageError(problem) from error
@@ -132,10 +153,14 @@ def _load(source: ImageSource) -> _Opened:
 
 def _decode(path: str | Path, name: str) -> _Opened:
     with Image.open(path, formats=_FORMATS) as image:
-        pixels = image.width * image.height
-        if pixels > MAX_PIXELS:
-            raise UnreadableImageError(_describe_bomb(name, str(pixels)))
+        _check_pixels(image, name)
         return _Opened(ImageOps.exif_transpose(image), name, image.format)
+
+
+def _check_pixels(image: Image.Image, name: str) -> None:
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        raise UnreadableImageError(_describe_bomb(name, str(pixels)))
 
 
 def _describe_bomb(name: str, found: str) -> str:

@@ -29,8 +29,12 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], *, notes: dict[str, str
         tensors: What to write.
         notes: Further entries of the header.
     """
+    write_whole(path, save(tensors, metadata={**(notes or {}), DIGEST: _hash_tensors(tensors)}))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only when it is complete; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = save(tensors, metadata={**(notes or {}), DIGEST: _hash_tensors(tensors)})
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:

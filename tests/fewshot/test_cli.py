@@ -58,7 +58,9 @@ def test_predict_names_a_file_that_is_not_there(predict_arguments: list[str]) ->
 
 
 @pytest.mark.parametrize(
-    "arguments", [["demo", "--sede=1"], ["demo", "--training.stesp=1"], ["predict", "--qeury=a.png"], ["dmeo"]], ids=str
+    "arguments",
+    [["demo", "--sede=1"], ["demo", "--see=1"], ["demo", "--training.stesp=1"], ["predict", "--qeury=a.png"], ["dmeo"]],
+    ids=str,
 )
 def test_unknown_options_and_commands_are_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot.data.reading import MAX_PIXELS, UnreadableImageError, read_image, read_labels, select_object
+from fewshot.data.reading import MAX_PIXELS, UnreadableImageError, read_image, read_labels, read_size, select_object
 
 ORIENTATION = 0x0112
 
@@ -153,3 +153,22 @@ def test_several_labels_are_refused_unless_one_is_named() -> None:
 def test_an_empty_mask_is_refused(values: list[int], label: int | None) -> None:
     with pytest.raises(ValueError, match=r"Found labels .* in the mask\. Draw the object, or leave this support out"):
         select_object(torch.tensor([values], dtype=torch.uint8), label=label)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_size_is_that_of_the_image_as_it_is_read(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(draw_pixels(6, 9)).save(tmp_path / "image.jpg", exif=exif)
+    assert read_size(tmp_path / "image.jpg") == tuple(read_image(tmp_path / "image.jpg").shape[1:])
+
+
+def test_the_size_of_what_would_not_be_read_is_refused(tmp_path: Path) -> None:
+    write_png_header(tmp_path / "bomb.png", 8_000)
+    with pytest.raises(UnreadableImageError, match=r"Found 64000000 in .*bomb\.png\. Scale it down first"):
+        read_size(tmp_path / "bomb.png")
+    (tmp_path / "image.jpg").write_bytes(b"GIF89a")
+    with pytest.raises(UnreadableImageError, match=r"Found something else in .*image\.jpg\. Convert it first"):
+        read_size(tmp_path / "image.jpg")
+    with pytest.raises(UnreadableImageError, match=r"Found nothing at .*none\.jpg\. Correct the path"):
+        read_size(tmp_path / "none.jpg")
