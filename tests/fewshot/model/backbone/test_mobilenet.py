@@ -76,9 +76,14 @@ def test_every_second_and_fourth_node_says_what_the_strided_network_says(
     assert outputs[18].std() > 1e-3
 
 
-def test_untrained_features_survive_half_precision() -> None:
-    backbone = build_backbone("mobilenetv2").eval()
+@pytest.mark.parametrize("stem", ["plain", "deep"])
+def test_untrained_features_neither_vanish_nor_saturate(stem: StemName) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone("mobilenetv2", stem=stem).eval()
     with torch.no_grad():
         features = backbone(torch.randn(1, 3, 64, 64))
-    assert (features.high > 0).float().mean() > 0.1
-    assert_close(features.to(torch.float16).to(torch.float32).high, features.high, rtol=1e-3, atol=1e-5)
+    for values in (features.mid, features.high):
+        assert 0.1 < values.std() < 10
+    # Both ends of ReLU6: a control with random weights must say more than which channels are on.
+    assert (features.high > 0).float().mean() > 0.3
+    assert (features.high == 6).float().mean() < 0.01
