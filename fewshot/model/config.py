@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import get_args
 
-from fewshot.model.backbone import BackboneName, StemName
+from fewshot.model.backbone import DEEP_STEMS, BackboneName, StemName
 from fewshot.model.decoder import DecoderName
 from fewshot.model.matching import MatchingConfig, TransportName
 from fewshot.model.message_flow import FlowKind, MessageFlowConfig
@@ -23,8 +23,9 @@ class CMNetConfig:
     """Every choice that makes a network; each row of the paper's ablations is one field away from the next.
 
     Attributes:
-        backbone: Frozen feature extractor.
-        stem: First layers of a ResNet; the small backbone has its own.
+        backbone: Frozen feature extractor, without trained weights until they are loaded; see `build_backbone`.
+        stem: First layers as in torchvision's weights (`plain`), or the `deep` ones of other public weights, which
+            ResNets and MobileNetV2 have.
         width: Channels of the reduced features and of the decoder.
         position: Positional encoding of the nodes.
         message_flow: The flows in order; empty switches the module off.
@@ -64,6 +65,8 @@ class CMNetConfig:
         """
         for name, choices in _CHOICES.items():
             _require(getattr(self, name) in choices, name, f"be one of {choices}", getattr(self, name))
+        stemmed = self.stem == "plain" or self.backbone in DEEP_STEMS
+        _require(stemmed, "stem", f"be 'plain' for {self.backbone!r}", self.stem)
         flows = get_args(FlowKind)
         _require(set(self.message_flow) <= set(flows), "message_flow", f"hold only {flows}", self.message_flow)
         _require(self.width > 0, "width", "be positive", self.width)

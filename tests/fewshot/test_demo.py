@@ -54,7 +54,7 @@ def test_heads_differ_in_the_transport_map_only(tiny_demo: DemoConfig) -> None:
 def test_checkpoints_hold_both_heads_on_one_backbone(tiny_demo: DemoConfig, tiny_run: Run) -> None:
     models = [load_checkpoint(checkpoint_path(tiny_demo.output, name)).model for name in tiny_run.rows]
     assert [model.config.transport for model in models] == ["none", "partial"]
-    weights = [model.backbone.conv1.weight for model in models]
+    weights = [model.backbone.state_dict()["conv1.weight"] for model in models]
     assert weights[0].equal(weights[1])
 
 

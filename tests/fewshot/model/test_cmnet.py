@@ -18,6 +18,9 @@ MakeEpisode = Callable[..., Episode]
 # Each row changes one field of a network in which every module is on.
 SWITCHES: list[dict[str, object]] = [
     {"backbone": "resnet50"},
+    {"backbone": "vgg16"},
+    {"backbone": "vgg16_bn"},
+    {"backbone": "mobilenetv2"},
     {"width": 32},
     {"position": "sine"},
     {"position": "none"},
@@ -280,6 +283,7 @@ def test_the_same_seed_gives_the_same_network_and_answer(everything: CMNetConfig
         ({"width": 0}, r"`width` must be positive\. Found 0\. Correct"),
         ({"width": 15, "flow": MessageFlowConfig(heads=2)}, r"a multiple of 2 heads\. Found 15\. Correct"),
         ({"width": 18, "position": "sine"}, r"a multiple of 4 for the sine encoding\. Found 18\. Correct"),
+        ({"stem": "deep"}, r"`stem` must be 'plain' for 'small'\. Found 'deep'\. Correct"),
         ({"dilations": ()}, r"`dilations` must hold one or more positive numbers\. Found \(\)\. Correct"),
         ({"dropout": 1.0}, r"`dropout` must lie in \[0, 1\)\. Found 1\.0\. Correct"),
         ({"refinement_passes": -1}, r"at least 0\. Found -1\. Correct"),
