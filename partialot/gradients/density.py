@@ -29,7 +29,7 @@ def density(
     count = problem.batch_shape.numel()
     reg, shift = problem.reg.double().reshape(count), problem.lowest.reshape(count)
     place = None if torch.is_grad_enabled() else problem.rooms[1]
-    inputs = f.reshape(count, -1), g.reshape(count, -1), reg, shift, cost, place
+    inputs = f.reshape(count, f.shape[-1]), g.reshape(count, g.shape[-1]), reg, shift, cost, place
     block = cast(Tensor, _Density.apply(*inputs))  # pyright: ignore[reportUnknownMemberType]
     return block.reshape(*problem.batch_shape, *block.shape[-2:])
 

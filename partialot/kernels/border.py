@@ -25,7 +25,7 @@ def measure(marginals: Marginals, iterate: Iterate, rows: RowSums, ranks: Commun
         rows: What a pass found at them.
         ranks: Between which rows are divided; `moved` is then this rank's part.
     """
-    edge = _log_dummy(marginals, marginals.log_b, iterate.g, iterate.f)
+    edge = log_dummy(marginals, marginals.log_b, iterate.g, iterate.f)
     carried = marginals.a[:, :-1] * rows.fraction
     error = (carried * _off(rows.log_total)).sum(-1)
     of_edge = (iterate.edge_share + iterate.corner) * _off(edge) * (marginals.a[:, -1] > 0)
@@ -80,7 +80,7 @@ def update(
     share = torch.where(found, (log_columns - log_sum).exp(), 0.0)
     moved = _step(log_total, factor)
     log_mass = log_sum_exp(log_real + moved).unsqueeze(-1)
-    dummy = _log_dummy(marginals, marginals.log_a, torch.cat((f, f_edge), dim=-1), iterate.g, ranks).unsqueeze(-1)
+    dummy = log_dummy(marginals, marginals.log_a, torch.cat((f, f_edge), dim=-1), iterate.g, ranks).unsqueeze(-1)
     g_edge = iterate.g[:, -1:] + _step(dummy, factor)
     mass, corner = iterate.mass, iterate.corner
     if marginals.priced:
@@ -122,7 +122,7 @@ def _out_of_range(
     return lost | (taking & ~((log_sum > least) & (log_sum < most))).any(-1)
 
 
-def _log_dummy(
+def log_dummy(
     marginals: Marginals, log_weights: Tensor, others: Tensor, own: Tensor, ranks: Communicator = ALONE
 ) -> Float[Tensor, " batch"]:
     """Give the logarithm of a dummy's sum over its weight; where mass has a price, the other dummy is in it."""

@@ -20,8 +20,8 @@ def available(matrix: Tensor) -> bool:
 
 def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
     """See `reference.row_pass`."""
-    log_total, fraction, moved = (torch.empty_like(entries.rows) for _ in range(3))
-    found = RowSums(log_total, fraction, moved, torch.empty_like(entries.columns))
+    log_total, fraction, moved = (entries.rows.new_empty(entries.rows.shape) for _ in range(3))
+    found = RowSums(log_total, fraction, moved, entries.columns.new_empty(entries.columns.shape))
     _call("row_pass", entries, update, found)
     return found
 
@@ -33,10 +33,10 @@ def write_out(entries: Entries) -> None:
 
 def sandwich(matrix: Tensor, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
     """See `reference.sandwich`."""
-    nothing = x.new_zeros(matrix.shape[0])
+    matrix, nothing = matrix.contiguous(), x.new_zeros(matrix.shape[0])
     source = torch.full((matrix.shape[0],), int(Source.STORED), dtype=torch.int8)
     entries = Entries(Prices(matrix, nothing, nothing), matrix, source, offset, x)
-    y, z = torch.empty_like(offset), torch.empty_like(x)
+    y, z = offset.new_empty(offset.shape), x.new_empty(x.shape)
     _call("sandwich", entries, (x, scale, offset), (y, z))
     return y, z
 
@@ -67,11 +67,12 @@ def update(
     bounds = torch.tensor(range_of_sums(dtype), dtype=torch.float64)
     vectors = (rows.moved, rows.columns, log_columns, edge, omega, bounds)
     sums = [None if x is None else x.contiguous() for x in vectors]
+    running = running.contiguous()
     _library().update(
         _addresses(given),
         size,
         _addresses(sums),
-        ctypes.c_void_p(running.contiguous().data_ptr()),
+        ctypes.c_void_p(running.data_ptr()),
         _addresses(following),
         ctypes.c_void_p(wild.data_ptr()),
     )
@@ -94,6 +95,9 @@ def _library() -> ctypes.CDLL:
 def _call(name: str, entries: Entries, *vectors: Sequence[Tensor | None]) -> None:
     """Hand the addresses over; every vector is float64 and contiguous, or becomes so for the call."""
     prices, stored = entries.prices, entries.stored
+    # These two are written to or made here: a copy for the call would lose what it finds.
+    assert stored is None or stored.is_contiguous()
+    assert entries.source.is_contiguous()
     cost = prices.cost if prices.cost[:1].is_contiguous() else prices.cost.contiguous()
     batch, n, m = cost.shape
     stride = cost.stride(0) if batch > 1 else 0

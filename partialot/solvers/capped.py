@@ -111,7 +111,7 @@ class CappedLoop(Loop):
         idle = self.b.value[:, :-1] <= 0
         some = idle.any(-1)
         if bool(some.any()):
-            implied = -level[some] - self.gibbs.column_log_sums(self.a.log[some, :-1] + f[some], some)
+            implied = -level[some] - self.gibbs.column_log_sums(self.a.log[:, :-1] + f, some)
             g[some] = torch.where(idle[some] & implied.isfinite(), implied, g[some])
         self.running = torch.ones_like(self.running)
         self._keep(RealPotentials(f, g, level))

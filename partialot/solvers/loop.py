@@ -8,7 +8,7 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.kernels import dispatch
-from partialot.kernels.border import log_sum_exp
+from partialot.kernels.border import log_dummy, log_sum_exp
 from partialot.kernels.primitives import Iterate, Marginals, RowSums, RowUpdate
 from partialot.solvers.acceleration import Relaxation
 from partialot.solvers.annealing import Annealing
@@ -95,8 +95,7 @@ class Loop:
 
     def edge_sum(self) -> Float[Tensor, " batch"]:
         """Give the logarithm of the dummy source's sum over its weight, at the present potentials."""
-        seen = slice(None, None if self.marginals.priced else -1)
-        return self.f[:, -1] + log_sum_exp(self.b.log[:, seen] + self.g[:, seen])
+        return log_dummy(self.marginals, self.b.log, self.g, self.f)
 
     def judge(self, rows: RowSums, sweep: int, *, last: bool) -> None:
         """Record the problems whose present potentials are good enough, hopeless, or the last there will be."""
@@ -135,7 +134,14 @@ class Loop:
             # Sums that left their range are taken again, the largest term divided out.
             inner = self.gibbs.column_log_sums(self.a.log[:, :-1] + self.f[:, :-1] + rows.moved, wild)
             log_columns[wild] = self.ranks.log_sum_exp(inner) + self.b.log[wild, :-1] + self.g[wild, :-1]
-            following, _ = self._follow(rows, log_columns)
+            again, _ = self._follow(rows, log_columns)
+            # The others keep what they had, to the last bit, whoever is beside them.
+            following = Iterate(
+                *(
+                    torch.where(wild.view(-1, *[1] * (new.ndim - 1)), new, old)
+                    for new, old in zip(again, following, strict=True)
+                )
+            )
         self.f, self.g, self.mass, self.corner, self.column_error, self.edge_share = following
         self._anneal()
 

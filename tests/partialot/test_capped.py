@@ -247,3 +247,14 @@ def test_lazy_prices_give_the_plan_and_the_derivatives_of_stored_ones() -> None:
         found.append((solution.plan.detach(), solution.value.detach(), *(leaf.grad for leaf in leaves)))
     for one, other in zip(*found, strict=True):
         assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+
+def test_a_batch_of_which_one_problem_has_an_empty_target_is_solved_as_its_problems_are() -> None:
+    cost = torch.rand(2, 3, 3, dtype=torch.float64)
+    a = torch.full((2, 3), 1 / 3, dtype=torch.float64)
+    b = torch.tensor([[0.5, 0.5, 0.0], [0.3, 0.3, 0.4]], dtype=torch.float64)
+    together = partialot.solve(cost, a, b, mass=0.3, reg=0.1, formulation="capped")
+    for i in range(2):
+        alone = partialot.solve(cost[i], a[i], b[i], mass=0.3, reg=0.1, formulation="capped")
+        assert_close(together.plan[i], alone.plan, rtol=1e-7, atol=1e-9)
+        assert_close(together.potentials[1][i], alone.potentials[1], rtol=1e-7, atol=1e-9)

@@ -136,3 +136,10 @@ def test_a_hard_neighbour_changes_no_bit_of_an_easy_problem() -> None:
         alone = partialot.solve(cost[i], mass=mass[i], reg=reg[i], solver=SINKHORN)
         _assert_same(together.plan[i], alone.plan, "Sinkhorn")
         _assert_same(together.potentials[0][i], alone.potentials[0], "Sinkhorn")
+
+
+def test_a_neighbour_whose_sums_leave_the_range_changes_no_bit() -> None:
+    """Next to nothing moves in the first problem, whose columns are therefore summed again in the log domain."""
+    cost, mass = torch.rand(2, 20, 20, dtype=torch.float64), torch.tensor([0.0, 0.5], dtype=torch.float64)
+    together = partialot.solve(cost, mass=mass, reg=0.05)
+    _assert_same(together.plan[1], partialot.solve(cost[1], mass=0.5, reg=0.05).plan, "Sinkhorn")

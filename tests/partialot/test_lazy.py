@@ -214,3 +214,11 @@ def test_nothing_of_the_size_of_the_plan_is_made(monkeypatch: pytest.MonkeyPatch
         (objective + solution.marginal_error).backward()
     assert x.grad is not None
     assert largest.numel <= 2 * 3000
+
+
+def test_a_batch_of_no_clouds_has_no_plans() -> None:
+    x, y = torch.rand(0, 4, 2), torch.rand(0, 3, 2)
+    solution = partialot.solve(partialot.PointCloud(x, y, storage="blocks"), mass=0.3, reg=0.1)
+    assert solution.plan.shape == (0, 4, 3)
+    assert solution.apply(torch.rand(0, 3)).shape == (0, 4)
+    assert solution.value.shape == (0,)
