@@ -6,6 +6,7 @@ The rows of a problem may be on several ranks; columns, dummies and mass then co
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -74,12 +75,9 @@ def update(
     log_edge = marginals.log_a[:, -1:] + f_edge + iterate.g[:, :-1] + marginals.log_b[:, :-1]
     log_sum = torch.logaddexp(log_columns, log_edge)
     wild = _out_of_range(marginals, log_columns, log_sum, dtype) & running
-    found = (marginals.b[:, :-1] > 0) & log_sum.isfinite()
-    log_total = torch.where(found, log_sum - marginals.log_b[:, :-1], 0.0)
-    log_real = torch.where(found, log_columns, -torch.inf)
-    share = torch.where(found, (log_columns - log_sum).exp(), 0.0)
-    moved = _step(log_total, factor)
-    log_mass = log_sum_exp(log_real + moved).unsqueeze(-1)
+    columns = _Columns.of(marginals, log_columns, log_sum)
+    moved = _step(columns.log_total, factor)
+    log_mass = log_sum_exp(columns.log_real + moved).unsqueeze(-1)
     dummy = log_dummy(marginals, marginals.log_a, torch.cat((f, f_edge), dim=-1), iterate.g, ranks).unsqueeze(-1)
     g_edge = iterate.g[:, -1:] + _step(dummy, factor)
     mass, corner = iterate.mass, iterate.corner
@@ -92,19 +90,42 @@ def update(
     else:
         rise = mass.log().unsqueeze(-1) - log_mass
     # What columns are off by, without differences of like numbers: the mass may be minute.
-    real = (log_real + moved).exp()
-    off = (marginals.b[:, :-1] * (log_total + moved).expm1() + real * rise.expm1()).abs()
-    column_error = ((off * share).sum(-1) + corner * rise.squeeze(-1).expm1().abs()) / mass
+    real = (columns.log_real + moved).exp()
+    off = (marginals.b[:, :-1] * (columns.log_total + moved).expm1() + real * rise.expm1()).abs()
+    wrong = (off * columns.share).sum(-1) + corner * rise.squeeze(-1).expm1().abs()
     following = Iterate(
         f=torch.cat((f + rise, f_edge), dim=-1),
         g=torch.cat((iterate.g[:, :-1] + moved, g_edge - rise), dim=-1),
         mass=mass,
         corner=corner,
-        column_error=column_error,
-        edge_share=(real * (1 - share)).sum(-1),
+        column_error=wrong / mass,
+        edge_share=(real * (1 - columns.share)).sum(-1),
     )
     kept = (torch.where(running.view(-1, *[1] * (x.ndim - 1)), x, y) for x, y in zip(following, iterate, strict=True))
     return Iterate(*kept), wild
+
+
+class _Columns(NamedTuple):
+    """Sums over the real columns before their update, 1 with nothing from real sources where a column takes nothing.
+
+    Attributes:
+        log_real: (batch, m), logarithm of what comes from real sources.
+        log_total: (batch, m), logarithm of the whole sum over the weight.
+        share: (batch, m), the part of it that comes from real sources.
+    """
+
+    log_real: Tensor
+    log_total: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(cls, marginals: Marginals, log_real: Tensor, log_sum: Tensor) -> "_Columns":
+        found = (marginals.b[:, :-1] > 0) & log_sum.isfinite()
+        return cls(
+            torch.where(found, log_real, -torch.inf),
+            torch.where(found, log_sum - marginals.log_b[:, :-1], 0.0),
+            torch.where(found, (log_real - log_sum).exp(), 0.0),
+        )
 
 
 def range_of_sums(dtype: torch.dtype) -> tuple[float, float]:
