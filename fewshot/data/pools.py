@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int16
 from torch import Tensor
 
 from fewshot.data.folds import Fold
 from fewshot.data.index import IndexEntry, Split
-from fewshot.episode import IGNORED
+from fewshot.data.labels import UNKNOWN
 
 MIN_PIXELS = 2 * 32 * 32
 """Pixels of a class, in the original mask, from which on an image counts for it: two cells at 1/32 resolution.
@@ -21,7 +21,7 @@ Convention = Literal["keep", "exclude", "ignore"]
 """What becomes of training images that show objects of held-out classes.
 
 `keep`: the image stays, those pixels are background (OSLSM, PFENet, HSNet, CANet, CyCTR, QGNet). `exclude`: an image
-with a single such pixel is left out (BAM, HDMNet, SG-One, PMMs). `ignore`: the image stays, those pixels are `IGNORED`
+with a single such pixel is left out (BAM, HDMNet, SG-One, PMMs). `ignore`: the image stays, those pixels are `UNKNOWN`
 (the first stage of RePRI, early PPNet).
 """
 
@@ -63,6 +63,7 @@ class EpisodePool:
         entries: The images that pass the filter for at least one class, in the order of the lists.
         images_of: For each class, the numbers in `entries` of the images that count for it: its supports.
         classes_of: For each image, the classes that an episode with this image as query may be about.
+        fold: Which classes are held in and out.
         convention: What became of held-out objects, to be noted with every result; None in a test.
         rule: When an image counted for a class, likewise.
     """
@@ -70,6 +71,7 @@ class EpisodePool:
     entries: tuple[IndexEntry, ...]
     images_of: dict[int, tuple[int, ...]]
     classes_of: tuple[tuple[int, ...], ...]
+    fold: Fold
     convention: Convention | None
     rule: DrawRule
 
@@ -121,47 +123,52 @@ def training_pool(
     check_convention(convention)
     held_out = set(fold.held_out)
     entries = [entry for entry in split.entries if convention != "exclude" or held_out.isdisjoint(entry.pixels)]
-    return _gather(entries, fold.held_in, convention, rule or DrawRule())
+    return _gather(entries, fold.held_in, fold, convention, rule or DrawRule())
 
 
-def evaluation_pool(split: Split, fold: Fold, *, rule: DrawRule | None = None) -> EpisodePool:
-    """Gather what the test on the held-out classes of a fold may draw from.
+def evaluation_pool(
+    split: Split, fold: Fold, *, rule: DrawRule | None = None, classes: Literal["held_out", "held_in"] = "held_out"
+) -> EpisodePool:
+    """Gather what a test may draw from.
 
     Args:
         split: The images to test on.
         fold: Which classes are held out.
         rule: As for `training_pool`.
+        classes: Test on the held-out classes, as results are, or on the held-in ones, to choose among checkpoints
+            without a look at what is tested.
     """
-    return _gather(split.entries, fold.held_out, None, rule or DrawRule())
+    return _gather(split.entries, getattr(fold, classes), fold, None, rule or DrawRule())
 
 
 def relabel_held_out(
-    labels: UInt8[Tensor, "height width"], fold: Fold, convention: Convention
-) -> UInt8[Tensor, "height width"]:
-    """Take the held-out classes out of a training mask: background under `keep`, `IGNORED` under `ignore`.
+    labels: Int16[Tensor, "height width"], fold: Fold, convention: Convention
+) -> Int16[Tensor, "height width"]:
+    """Take the held-out classes out of training labels: background under `keep`, `UNKNOWN` under `ignore`.
 
     Args:
-        labels: Class of every pixel.
+        labels: Class of every pixel, as `LabelledImage` holds them.
         fold: Which classes are held out.
         convention: What becomes of them.
 
     Raises:
-        ValueError: There is no such convention, or a mask shows a held-out class although those are excluded.
+        ValueError: There is no such convention, or a held-out class is in sight although those are excluded.
     """
     check_convention(convention)
-    held_out = torch.isin(labels, torch.tensor(fold.held_out, dtype=torch.uint8, device=labels.device))
+    held_out = torch.isin(labels, torch.tensor(fold.held_out, dtype=labels.dtype))
     if convention == "exclude" and held_out.any():
         raise ValueError(
-            f"Under the convention `exclude` no training mask may show held-out classes. Found "
+            f"Under the convention `exclude` no training image may show held-out classes. Found "
             f"{labels[held_out].unique().tolist()} of fold {fold.number}. Draw images from `training_pool`, and make "
             f"the index again if the masks have changed."
         )
-    return labels.masked_fill(held_out, IGNORED if convention == "ignore" else 0)
+    return labels.masked_fill(held_out, UNKNOWN if convention == "ignore" else 0)
 
 
 def _gather(
     candidates: tuple[IndexEntry, ...] | list[IndexEntry],
     class_ids: tuple[int, ...],
+    fold: Fold,
     convention: Convention | None,
     rule: DrawRule,
 ) -> EpisodePool:
@@ -173,4 +180,4 @@ def _gather(
     }
     if rule.legacy_class_draw:
         passing = [tuple(class_id for class_id in class_ids if class_id in entry.pixels) for entry in entries]
-    return EpisodePool(entries, images_of, tuple(passing), convention, rule)
+    return EpisodePool(entries, images_of, tuple(passing), fold, convention, rule)

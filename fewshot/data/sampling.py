@@ -1,18 +1,24 @@
 """Which images make an episode: a pure function of (seed, index), so that two systems can be given the same tasks."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
-import torch
-from jaxtyping import Int, UInt8
-from torch import Tensor
 
-from fewshot.data.synthetic import LabelledImages
-from fewshot.data.transforms import normalise_images
-from fewshot.episode import IGNORED, Episode
+from fewshot.data.pools import EpisodePool
+from fewshot.data.storage import DIGEST, DamagedFileError, write_whole
 
-MIN_AREA = 120
-"""Pixels of a class that an image must show to be a support or a query of it."""
+Order = Literal["class", "walk", "shuffle"]
+"""How queries follow each other.
+
+`class`: a class, each alike, then a query that shows it (PANet, HSNet on COCO). `walk`: the images in the order of the
+lists, over and over, then one of the classes that the image shows (the test of PFENet and HSNet on PASCAL). `shuffle`:
+every image once, in another order each time round, then one of its classes (PFENet's training).
+"""
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class EpisodeSpec:
 
     Attributes:
         class_id: The class to segment.
-        query: Number of the query image.
+        query: Number of the query image in the pool.
         supports: Numbers of the support images, none twice and none the query.
     """
 
@@ -31,88 +37,139 @@ class EpisodeSpec:
 
 
 class EpisodeSampler:
-    """Draws episodes: a class uniformly, then a query that shows it, then `shot` other images that show it.
+    """Draws episodes from a pool.
 
-    Episode `index` of a sampler depends on the seed and on `index` only, not on what was drawn before. A sampler of
-    more shots draws the same classes and queries and the same first supports.
+    Episode `index` of a sampler depends on the pool, the seed and `index` only, not on what was drawn before. A sampler
+    of more shots draws the same classes and queries and the same first supports.
     """
 
-    def __init__(
-        self,
-        labels: UInt8[Tensor, "number height width"],
-        class_ids: tuple[int, ...],
-        *,
-        shot: int = 1,
-        seed: int = 0,
-        min_area: int = MIN_AREA,
-    ) -> None:
-        """Index the images by what they show.
+    def __init__(self, pool: EpisodePool, *, shot: int = 1, seed: int = 0, order: Order = "class") -> None:
+        """Make sure that every class has enough images.
 
         Args:
-            labels: Class of every pixel of every image.
-            class_ids: The classes that episodes may be about, none 0 or `IGNORED`.
+            pool: The images and the classes that they count for.
             shot: Support images in an episode, at least 1.
             seed: Which sequence of episodes to draw, at least 0.
-            min_area: Pixels of a class from which on an image counts as showing it.
+            order: How queries follow each other.
 
         Raises:
-            ValueError: No class is given, `shot` is smaller than 1, a class is background or unknown, or some class
-                has not more images than shots: an episode needs those and a query.
+            ValueError: `shot` is smaller than 1, there is no such order, or a class has not more images than shots: an
+                episode needs those and a query.
         """
-        if not class_ids or not 0 < min(class_ids) <= max(class_ids) < IGNORED:
-            raise ValueError(
-                f"`class_ids` must name at least one class, all between 1 and {IGNORED - 1}. Found "
-                f"`class_ids = {class_ids}`. Leave out background (0) and unknown ({IGNORED})."
-            )
         if shot < 1:
             raise ValueError(f"`shot` must be at least 1. Found `shot = {shot}`. Pass 1 for one-shot episodes.")
-        self.class_ids = class_ids
-        self.shot = shot
-        self.seed = seed
-        self.images_of = {class_id: _images_showing(labels, class_id, min_area) for class_id in class_ids}
-        for class_id, images in self.images_of.items():
+        if order not in get_args(Order):
+            raise ValueError(
+                f"`order` must be one of {', '.join(get_args(Order))}. Found `order = {order!r}`. Correct its spelling."
+            )
+        for class_id, images in pool.images_of.items():
             if len(images) <= shot:
                 raise ValueError(
-                    f"Every class must have at least `shot + 1 = {shot + 1}` images with {min_area} or more pixels of "
-                    f"it. Found {len(images)} for class {class_id}. Lower `shot` or `min_area`, add images, or leave "
-                    f"the class out of `class_ids`."
+                    f"Every class must have at least `shot + 1 = {shot + 1}` images that count for it. Found "
+                    f"{len(images)} for class {class_id}, with {pool.rule}. Lower `shot` or `min_pixels`, or add images."
                 )
+        self.pool = pool
+        self.shot = shot
+        self.seed = seed
+        self.order = order
+        self.class_ids = tuple(pool.images_of)
+        queries_of: dict[int, list[int]] = {class_id: [] for class_id in self.class_ids}
+        for number, class_id in pool.query_pairs:
+            queries_of[class_id].append(number)
+        self._queries_of = queries_of
+        self._round: tuple[int, np.ndarray] | None = None
 
     def draw(self, index: int) -> EpisodeSpec:
         """Draw episode number `index`, from 0."""
         rng = np.random.default_rng((self.seed, index))
-        class_id = self.class_ids[rng.integers(len(self.class_ids))]
+        if self.order == "class":
+            class_id = self.class_ids[rng.integers(len(self.class_ids))]
+            query = int(rng.choice(self._queries_of[class_id]))
+        else:
+            query = self._walk_to(index)
+            class_id = int(rng.choice(self.pool.classes_of[query]))
+        others = [number for number in rng.permutation(self.pool.images_of[class_id]).tolist() if number != query]
         # A permutation, cut: with more shots, the query and the first supports stay the same.
-        query, *supports = rng.permutation(self.images_of[class_id])[: self.shot + 1].tolist()
-        return EpisodeSpec(class_id, query, tuple(supports))
+        return EpisodeSpec(class_id, query, tuple(others[: self.shot]))
 
     def draw_many(self, start: int, count: int) -> tuple[EpisodeSpec, ...]:
         """Draw the `count` episodes from number `start` on."""
         return tuple(self.draw(index) for index in range(start, start + count))
 
-
-def _images_showing(labels: UInt8[Tensor, "number height width"], class_id: int, min_area: int) -> list[int]:
-    areas = (labels == class_id).sum(dim=(1, 2))
-    return torch.nonzero(areas >= min_area).flatten().tolist()
-
-
-def mask_of_class(
-    labels: UInt8[Tensor, "*batch height width"], class_ids: Int[Tensor, "*#batch"]
-) -> Int[Tensor, "*batch height width"]:
-    """Reduce labels to a task's mask: 1 where the class is, 0 elsewhere, `IGNORED` where the label is unknown."""
-    mask = (labels == class_ids[..., None, None]).long()
-    return mask.masked_fill(labels == IGNORED, IGNORED)
+    def _walk_to(self, index: int) -> int:
+        turn, place = divmod(index, len(self.pool.entries))
+        if self.order == "walk":
+            return place
+        if self._round is None or self._round[0] != turn:
+            # A stream apart from the episodes' own, whose second number is an index.
+            order = np.random.default_rng((self.seed, turn, 1)).permutation(len(self.pool.entries))
+            self._round = (turn, order)
+        return int(self._round[1][place])
 
 
-def collate_episodes(data: LabelledImages, specs: tuple[EpisodeSpec, ...]) -> Episode:
-    """Gather the images and masks of some tasks of equal shot into one batch."""
-    query = torch.tensor([spec.query for spec in specs])
-    supports = torch.tensor([spec.supports for spec in specs])
-    class_id = torch.tensor([spec.class_id for spec in specs])
-    return Episode(
-        support_images=normalise_images(data.images[supports]),
-        support_masks=mask_of_class(data.labels[supports], class_id[:, None]),
-        query_image=normalise_images(data.images[query]),
-        query_mask=mask_of_class(data.labels[query], class_id),
-        class_id=class_id,
+def hash_episodes(pool: EpisodePool, specs: Sequence[EpisodeSpec]) -> str:
+    """Name a list of episodes by its images: equal names, equal tasks."""
+    return hashlib.sha256(json.dumps(_name_images(pool, specs)).encode()).hexdigest()[:16]
+
+
+def save_episodes(path: Path, pool: EpisodePool, specs: Sequence[EpisodeSpec]) -> None:
+    """Write episodes as JSON, by the names of their images, for another run or another system to be scored on."""
+    episodes = _name_images(pool, specs)
+    content = {"episodes": episodes, DIGEST: hashlib.sha256(json.dumps(episodes).encode()).hexdigest()}
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def load_episodes(path: Path, pool: EpisodePool) -> tuple[EpisodeSpec, ...]:
+    """Read what `save_episodes` wrote.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DamagedFileError: The file is cut short, altered, or holds no episodes.
+        ValueError: An episode names an image or a class that the pool does not have, or the episodes differ in shots.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        episodes, expected = content["episodes"], content[DIGEST]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"A list of episodes must be a file that is there. Found nothing at {path}. Write it by an evaluation, or "
+            f"leave it out to draw the episodes."
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, f"no list of episodes ({type(error).__name__}: {error})") from error
+    if hashlib.sha256(json.dumps(episodes).encode()).hexdigest() != expected:
+        raise _damaged(path, "other content")
+    number_of = {entry.image: number for number, entry in enumerate(pool.entries)}
+    for episode in episodes:
+        unknown = [name for name in (episode["query"], *episode["supports"]) if name not in number_of]
+        if unknown or episode["class"] not in pool.images_of:
+            raise ValueError(
+                f"Episodes must be about images and classes of the pool. Found {unknown or episode['class']} in {path}. "
+                f"Use the list with the data set, fold and rule that it was drawn from."
+            )
+    if len({len(episode["supports"]) for episode in episodes}) != 1:
+        raise ValueError(
+            f"Episodes of a list must have equally many supports, at least one episode. Found "
+            f"{sorted({len(episode['supports']) for episode in episodes})} in {path}. Split the list by shots."
+        )
+    return tuple(
+        EpisodeSpec(
+            episode["class"], number_of[episode["query"]], tuple(number_of[name] for name in episode["supports"])
+        )
+        for episode in episodes
+    )
+
+
+def _name_images(pool: EpisodePool, specs: Sequence[EpisodeSpec]) -> list[dict]:
+    names = [entry.image for entry in pool.entries]
+    return [
+        {"class": spec.class_id, "query": names[spec.query], "supports": [names[number] for number in spec.supports]}
+        for spec in specs
+    ]
+
+
+def _damaged(path: Path, found: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"A list of episodes must hold what its hash says. Found {found} in {path}. Delete the file and let it be "
+        f"written again."
     )

@@ -7,8 +7,8 @@ kept in a cache folder, one file for each split, named by the recipe and checked
 import hashlib
 import json
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from fewshot.data.dataset import DataSet
+from fewshot.data.folds import Fold
+from fewshot.data.index import Index, IndexEntry
+from fewshot.data.index import Split as IndexSplit
+from fewshot.data.labels import LabelledImage, labels_from_bytes
+from fewshot.data.pools import DrawRule
 from fewshot.data.scene import IMAGE_SIZE, Scene, draw_scene
 from fewshot.data.storage import load_cached, save_tensors
 from fewshot.data.vocabulary import ObjectClass, Vocabulary, draw_vocabulary
@@ -82,6 +88,10 @@ class SyntheticRecipe:
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
 
 
+MIN_AREA = 120
+"""Pixels of a class that a picture of 64 x 64 must show to count for it."""
+
+
 @dataclass(frozen=True)
 class LabelledImages:
     """Pictures with the class of every pixel.
@@ -95,6 +105,70 @@ class LabelledImages:
     images: UInt8[Tensor, "number 3 height width"]
     labels: UInt8[Tensor, "number height width"]
     class_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Synthetic(DataSet):
+    """The built-in data set: base pictures to train on, novel ones to test on, in a single fold.
+
+    Attributes:
+        recipe: What is drawn.
+        cache: Folder that keeps the pictures.
+        workers: Processes that draw them; the result does not depend on it.
+    """
+
+    recipe: SyntheticRecipe = field(default_factory=SyntheticRecipe)
+    cache: Path = Path(".cache/fewshot")
+    workers: int = 1
+
+    @property
+    def fold_count(self) -> int:
+        """There is one fold: classes are base or novel for good."""
+        return 1
+
+    def fold(self, number: int) -> Fold:
+        """Give the fold, number 0.
+
+        Raises:
+            ValueError: Another one was asked for.
+        """
+        if number != 0:
+            raise ValueError(f"The synthetic data set must be used with fold 0. Found fold {number}. Pass 0.")
+        return Fold(0, self.recipe.class_ids("base"), self.recipe.class_ids("novel"))
+
+    def load_index(self) -> Index:
+        """Draw the pictures, or read them from the cache, and count their pixels."""
+        count = self.recipe.base_classes + self.recipe.novel_classes
+        classes = tuple(f"class {class_id}" for class_id in range(1, count + 1))
+        return Index(classes, self._index_split("base"), self._index_split("novel"))
+
+    def read(self, entry: IndexEntry) -> LabelledImage:
+        """Give a picture; both splits stay in memory once one of their pictures was asked for."""
+        split, _, number = entry.image.partition("/")
+        pictures = self._base if split == "base" else self._novel
+        return LabelledImage(pictures.images[int(number)], labels_from_bytes(pictures.labels[int(number)]))
+
+    @property
+    def draw_rule(self) -> DrawRule:
+        """A picture counts for a class from 120 of its 4,096 pixels on."""
+        return DrawRule(min_pixels=MIN_AREA)
+
+    @cached_property
+    def _base(self) -> LabelledImages:
+        return load_split(self.recipe, "base", cache=self.cache, workers=self.workers)
+
+    @cached_property
+    def _novel(self) -> LabelledImages:
+        return load_split(self.recipe, "novel", cache=self.cache, workers=self.workers)
+
+    def _index_split(self, split: Split) -> IndexSplit:
+        pictures = self._base if split == "base" else self._novel
+        entries = []
+        for number, labels in enumerate(pictures.labels):
+            counts = torch.bincount(labels.flatten(), minlength=256).tolist()
+            pixels = {label: counts[label] for label in range(1, 255) if counts[label]}
+            entries.append(IndexEntry(f"{split}/{number}", f"{split}/{number}", pixels))
+        return IndexSplit((f"synthetic {split}",), self.recipe.key(split), 0, tuple(entries))
 
 
 def load_split(recipe: SyntheticRecipe, split: Split, *, cache: Path, workers: int = 1) -> LabelledImages:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -12,6 +12,7 @@ from fewshot.model.backbone import Features, build_backbone
 from fewshot.model.config import CMNetConfig
 from fewshot.model.decoder import ASPPDecoder, Decoded, FEMDecoder
 from fewshot.model.matching import Match, OptimalTransportMatching
+from fewshot.model.encoded import EncodedEpisode
 from fewshot.model.message_flow import MessageFlow
 from fewshot.model.nodes import NodeMasks, find_nodes
 from fewshot.model.position import build_position
@@ -58,54 +59,44 @@ class CMNet(nn.Module):
         """Run the frozen backbone; the result does not depend on anything trained here."""
         return self.backbone(images)
 
-    def forward(self, episode: Episode) -> Prediction:
-        """Segment the queries of a batch of episodes."""
-        return self.segment(
-            self.extract(episode.query_image),
-            self.extract(episode.support_images.flatten(0, 1)),
-            episode.support_masks,
+    def encode(self, episode: Episode) -> EncodedEpisode:
+        """Run the frozen backbone over all images of a batch of episodes."""
+        return EncodedEpisode(
+            query=self.extract(episode.query_image),
+            supports=self.extract(episode.support_images.flatten(0, 1)),
+            support_masks=episode.support_masks,
+            size=(episode.query_image.shape[-2], episode.query_image.shape[-1]),
             query_valid=episode.query_valid,
             support_valid=episode.support_valid,
-            size=(episode.query_image.shape[-2], episode.query_image.shape[-1]),
+            query_mask=episode.query_mask,
+            class_id=episode.class_id,
         )
 
-    def segment(
-        self,
-        query: Features,
-        supports: Features,
-        support_masks: Int[Tensor, "batch shot support_height support_width"],
-        *,
-        query_valid: Bool[Tensor, "batch height width"] | None = None,
-        support_valid: Bool[Tensor, "batch shot support_height support_width"] | None = None,
-        size: tuple[int, int] | None = None,
-    ) -> Prediction:
-        """Do everything after the backbone.
+    def forward(self, episode: Episode) -> Prediction:
+        """Segment the queries of a batch of episodes."""
+        return self.segment(self.encode(episode))
 
-        Args:
-            query: Features of the query images, one per task; any float type.
-            supports: Features of all support images, task after task: number `task * shot + i` is the i-th of its task.
-            support_masks: At pixel size; 1 is the object, everything else is not.
-            query_valid: False on padding of the query; None where nothing is padded.
-            support_valid: Likewise for the supports.
-            size: Height and width of the query images, to which the logits are brought; None: as the support masks.
+    def segment(self, encoded: EncodedEpisode) -> Prediction:
+        """Do everything after the backbone.
 
         Returns:
             Logits at the query's size, and the maps behind them.
         """
         dtype = next(self.reduction.parameters()).dtype
-        query, supports = query.to(dtype), supports.to(dtype)
-        masks = find_nodes(support_masks, query_valid, support_valid, _grid(query.mid), _grid(supports.mid))
-        reduced = self.reduction(query.mid), self.reduction(supports.mid).unflatten(0, support_masks.shape[:2])
+        query, supports = encoded.query.to(dtype), encoded.supports.to(dtype)
+        masks = find_nodes(
+            encoded.support_masks, encoded.query_valid, encoded.support_valid, _grid(query.mid), _grid(supports.mid)
+        )
+        reduced = self.reduction(query.mid), self.reduction(supports.mid).unflatten(0, masks.foreground.shape[:2])
         enriched = self.message_flow(self.position(reduced[0]), self.position(reduced[1]), masks)
         prior = self._compute_prior(query, supports, masks) if self.config.prior else None
         match = self._match(query, supports, reduced, enriched, masks)
         prototype = pool_prototype(enriched[1], masks.foreground)
         passes = self._decode(enriched[0], prototype, [prior, None if match is None else match.map], masks)
         auxiliary = _auxiliary(passes) if self.training else ()
-        size = size or (support_masks.shape[-2], support_masks.shape[-1])
         return Prediction(
-            logits=_upsample(passes[-1].logits, size),
-            auxiliary=tuple(_upsample(logits, size) for logits, _ in auxiliary),
+            logits=_upsample(passes[-1].logits, encoded.size),
+            auxiliary=tuple(_upsample(logits, encoded.size) for logits, _ in auxiliary),
             auxiliary_weights=tuple(weight for _, weight in auxiliary),
             prior_map=prior,
             transport_map=None if match is None else match.map,

@@ -24,9 +24,9 @@ class Features:
     mid: Float[Tensor, "batch mid_channels height width"]
     high: Float[Tensor, "batch high_channels height width"]
 
-    def to(self, dtype: torch.dtype) -> "Features":
-        """Return the features as `dtype`, whatever they were stored in."""
-        return Features(self.mid.to(dtype), self.high.to(dtype))
+    def to(self, target: torch.dtype | torch.device | str) -> "Features":
+        """Return the features in another type, or on another device."""
+        return Features(self.mid.to(target), self.high.to(target))
 
 
 class Backbone(nn.Module, ABC):
