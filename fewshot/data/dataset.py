@@ -12,9 +12,10 @@ from fewshot.data.pools import DrawRule
 
 
 class DataSet(ABC):
-    """A few-shot data set. Kinds are frozen dataclasses whose fields say where the files are and what conventions hold.
+    """A few-shot data set.
 
-    The fields are the options of the command line and stand in every result, so they hold paths, numbers and names only.
+    Each kind is a frozen dataclass whose fields say where the files are and what conventions hold. They are the options
+    of the command line and stand in every result, so they hold paths, numbers and names only.
     """
 
     @property

@@ -66,7 +66,8 @@ class EpisodeSampler:
             if len(images) <= shot:
                 raise ValueError(
                     f"Every class must have at least `shot + 1 = {shot + 1}` images that count for it. Found "
-                    f"{len(images)} for class {class_id}, with {pool.rule}. Lower `shot` or `min_pixels`, or add images."
+                    f"{len(images)} for class {class_id} under {pool.rule}. Lower `shot` or `min_pixels`, or add "
+                    f"images."
                 )
         self.pool = pool
         self.shot = shot
@@ -144,8 +145,8 @@ def load_episodes(path: Path, pool: EpisodePool) -> tuple[EpisodeSpec, ...]:
         unknown = [name for name in (episode["query"], *episode["supports"]) if name not in number_of]
         if unknown or episode["class"] not in pool.images_of:
             raise ValueError(
-                f"Episodes must be about images and classes of the pool. Found {unknown or episode['class']} in {path}. "
-                f"Use the list with the data set, fold and rule that it was drawn from."
+                f"Episodes must be about images and classes of the pool. Found {unknown or episode['class']} in "
+                f"{path}. Use the list with the data set, fold and rule that it was drawn from."
             )
     if len({len(episode["supports"]) for episode in episodes}) != 1:
         raise ValueError(

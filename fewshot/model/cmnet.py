@@ -11,8 +11,8 @@ from fewshot.episode import Episode
 from fewshot.model.backbone import Features, build_backbone
 from fewshot.model.config import CMNetConfig
 from fewshot.model.decoder import ASPPDecoder, Decoded, FEMDecoder
-from fewshot.model.matching import Match, OptimalTransportMatching
 from fewshot.model.encoded import EncodedEpisode
+from fewshot.model.matching import Match, OptimalTransportMatching
 from fewshot.model.message_flow import MessageFlow
 from fewshot.model.nodes import NodeMasks, find_nodes
 from fewshot.model.position import build_position

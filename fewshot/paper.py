@@ -1,0 +1,97 @@
+"""What the paper prints in its tables, and which preset makes each of their rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+
+ScoreName = Literal["miou", "fb_iou"]
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What the paper prints for one number of shots, in per cent.
+
+    Attributes:
+        mean: Over the folds.
+        folds: Fold by fold; empty where the paper prints the mean alone.
+    """
+
+    mean: float
+    folds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A network of a table.
+
+    Attributes:
+        name: As the row is called.
+        preset: What makes it, on top of the table's base.
+        paper: What the paper prints, by number of shots.
+    """
+
+    name: str
+    preset: str
+    paper: Mapping[int, Printed]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper.
+
+    Attributes:
+        number: As the paper counts, I to VIII; the eighth is in two parts.
+        caption: What it compares.
+        score: Which score it prints.
+        base: The preset that all its rows start from.
+        rows: Its networks.
+    """
+
+    number: str
+    caption: str
+    score: ScoreName
+    base: str
+    rows: tuple[TableRow, ...]
+
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """List the numbers of shots that the paper prints scores for."""
+        return tuple(sorted({shot for row in self.rows for shot in row.paper}))
+
+
+def load_tables() -> dict[str, Table]:
+    """Read every table that the package knows, by number."""
+    content = yaml.safe_load((files("fewshot") / "configs/tables.yaml").read_text(encoding="utf-8"))
+    return {number: _read_table(number, table) for number, table in content.items()}
+
+
+def find_table(number: str) -> Table:
+    """Give a table by its number.
+
+    Raises:
+        ValueError: There is no such table.
+    """
+    tables = load_tables()
+    if number not in tables:
+        raise ValueError(
+            f"`table` must be a table of the paper. Found `table = {number!r}`. Pass one of {', '.join(tables)}."
+        )
+    return tables[number]
+
+
+def _read_table(number: str, content: dict) -> Table:
+    rows = tuple(
+        TableRow(
+            row["name"],
+            row["preset"],
+            {
+                shot: Printed(float(cell["mean"]), tuple(float(score) for score in cell.get("folds", ())))
+                for shot, cell in row["paper"].items()
+            },
+        )
+        for row in content["rows"]
+    )
+    return Table(number, content["caption"], content["score"], content["base"], rows)
