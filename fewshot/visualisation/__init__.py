@@ -2,13 +2,14 @@
 
 from fewshot.visualisation.charts import draw_class_scores, draw_differences, draw_scores
 from fewshot.visualisation.curves import Curve, draw_learning_rates, draw_loss
-from fewshot.visualisation.figures import encode_figure, encode_picture, save_figure, save_picture
+from fewshot.visualisation.figures import PIXELS_PER_INCH, encode_figure, encode_picture, save_figure, save_picture
 from fewshot.visualisation.grid import draw_grid
 from fewshot.visualisation.matching import Matches, draw_matching, find_matches
 from fewshot.visualisation.overlays import overlay_map, overlay_mask, restore_colours
 from fewshot.visualisation.panels import Panel, take_panel
 
 __all__ = [
+    "PIXELS_PER_INCH",
     "Curve",
     "Matches",
     "Panel",
