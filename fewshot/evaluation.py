@@ -1,79 +1,191 @@
-"""Evaluation on a fixed list of episodes: the same tasks for whatever is compared."""
+"""Evaluation on episodes of unseen classes: the same tasks, counted in the same way, for whatever is compared."""
 
-import hashlib
-import json
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Integer, UInt8
+from torch import Tensor, distributed
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from fewshot.data.sampling import EpisodeSpec
+from fewshot.data.dataset import DataSet
+from fewshot.data.episodes import TestEpisodes, collate_tests
+from fewshot.data.fitting import Placement, fitted_size, resize_labels, restore_logits
+from fewshot.data.pools import evaluation_pool
+from fewshot.episode import Episode
+from fewshot.extraction import load_features
 from fewshot.features import FeatureStore
-from fewshot.metrics import Scores, SegmentationScore
+from fewshot.metrics import FOREGROUND, SegmentationScore, sum_over_ranks
 from fewshot.model.cmnet import CMNet
+from fewshot.model.encoded import EncodedEpisode
+from fewshot.protocol import EpisodeList, EvaluationConfig, list_episodes
+from fewshot.results import EpisodeResult, Evaluation, Evaluations
 
-EVALUATION_BATCH = 20
 
+class _Batch(NamedTuple):
+    """Episodes on their way into the network, and what they are scored against."""
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a network scored, and on what.
-
-    Attributes:
-        scores: IoUs and the counts behind them.
-        shot: Support images in an episode.
-        episodes: How many there were.
-        episode_hash: Tells whether two evaluations were on the same episodes.
-        resolution: At which pixels were counted: that of the images, always.
-        ignored_pixels: What was done with pixels of unknown truth: dropped, always.
-        seconds: Wall time.
-    """
-
-    scores: Scores
-    shot: int
-    episodes: int
-    episode_hash: str
-    seconds: float
-    resolution: str = "original"
-    ignored_pixels: str = "dropped"
+    task: Episode | EncodedEpisode
+    truths: tuple[UInt8[Tensor, "_ _"], ...]
+    placements: tuple[Placement, ...]
 
 
 def evaluate(
-    network: CMNet, store: FeatureStore, specs: tuple[EpisodeSpec, ...], class_ids: tuple[int, ...], *, description: str
+    network: CMNet,
+    dataset: DataSet,
+    episodes: EpisodeList,
+    config: EvaluationConfig,
+    *,
+    store: FeatureStore | None = None,
 ) -> Evaluation:
-    """Segment the query of every episode and count.
+    """Segment the query of every episode and count, with a progress bar.
+
+    Processes of a `torch.distributed` group share the episodes, and all of them get the scores of all. The scores
+    depend neither on the number of processes nor on that of workers.
 
     Args:
-        network: What is evaluated; put in eval mode.
-        store: Features of the images by the network's own backbone.
-        specs: The episodes, all of one shot.
-        class_ids: The classes that are scored.
-        description: Name of the progress bar.
-
-    Returns:
-        Scores at the resolution of the images.
+        network: What is evaluated, on its own device, in eval mode for the time being.
+        dataset: Where the images are.
+        episodes: What it is evaluated on.
+        config: How.
+        store: Features of the pool's images by the network's own backbone, in place of reading images and running it.
+            The scores are the same up to the rounding of features to float16.
 
     Raises:
-        ValueError: An episode is about another class, or a class has no episode.
+        ValueError: The store is of another pool, fit or backbone, or lacks what the network needs.
+        UnreadableImageError: An image cannot be read.
     """
-    score, start = SegmentationScore(class_ids), time.perf_counter()
-    network.eval()
-    with torch.inference_mode(), tqdm(total=len(specs), desc=description, unit="episode") as bar:
-        for first in range(0, len(specs), EVALUATION_BATCH):
-            batch = store.gather(specs[first : first + EVALUATION_BATCH])
-            prediction = network.segment(batch.query, batch.supports, batch.support_masks)
-            score.update(prediction.mask, batch.query_mask, batch.class_id)
-            bar.update(len(batch.specs))
+    start = time.perf_counter()
+    rank, processes = _find_rank()
+    device = next(network.parameters()).device
+    numbers = range(rank, len(episodes.specs), processes)
+    if store is None:
+        batches = _read_batches(dataset, episodes, config, numbers)
+    else:
+        _check_store(store, network, episodes, config)
+        batches = _gather_batches(store, episodes, config, numbers)
+    score = SegmentationScore(tuple(episodes.pool.images_of), void=config.void)
+    counts = torch.zeros(len(episodes.specs), 2, dtype=torch.int64)
+    left = iter(numbers)
+    description = f"{episodes.shot}-shot" if episodes.seed is None else f"{episodes.shot}-shot, seed {episodes.seed}"
+    with (
+        _prepared(network, config),
+        tqdm(total=len(numbers), desc=description, unit="episode", disable=rank > 0) as bar,
+    ):
+        for batch in batches:
+            task = batch.task.to(device)
+            encoded = task if isinstance(task, EncodedEpisode) else network.encode(task)
+            logits = network.segment(encoded).logits
+            for one, truth, placement in zip(logits, batch.truths, batch.placements, strict=True):
+                number = next(left)
+                found, true = _resize(one, truth.to(device), placement, config)
+                class_id = torch.tensor([episodes.specs[number].class_id])
+                counts[number] = score.update(found[None], true[None], class_id)[0, FOREGROUND]
+            bar.update(len(batch.truths))
+    scores = score.sum_over_ranks(device).compute()
+    pixels = sum_over_ranks(counts, device).tolist()
     return Evaluation(
-        scores=score.compute(),
-        shot=len(specs[0].supports),
-        episodes=len(specs),
-        episode_hash=hash_episodes(specs),
+        scores=scores,
+        shot=episodes.shot,
+        seed=episodes.seed,
+        episode_hash=episodes.digest,
+        episodes=tuple(EpisodeResult(spec.class_id, *one) for spec, one in zip(episodes.specs, pixels, strict=True)),
         seconds=time.perf_counter() - start,
     )
 
 
-def hash_episodes(specs: tuple[EpisodeSpec, ...]) -> str:
-    """Name a list of episodes: equal names, equal lists."""
-    return hashlib.sha256(json.dumps([asdict(spec) for spec in specs]).encode()).hexdigest()[:16]
+def evaluate_fold(
+    network: CMNet, dataset: DataSet, fold: int, config: EvaluationConfig, *, cache: Path | None = None
+) -> Evaluations:
+    """Evaluate on all lists of episodes of a configuration.
+
+    Args:
+        network: What is evaluated.
+        dataset: Where the images are.
+        fold: Number of the fold.
+        config: What it is evaluated on, and how.
+        cache: Folder of features that are computed once; None reads images and runs the backbone in every episode.
+
+    Raises:
+        ValueError: There is no such fold, the classes have too few images, or as for `evaluate`.
+        FileNotFoundError: Files of the data set or the `episodes_file` are missing.
+    """
+    split = dataset.load_index().val
+    rule = dataset.draw_rule if config.rule is None else config.rule
+    pool = evaluation_pool(split, dataset.fold(fold), rule=rule, classes=config.classes)
+    # Before anything is computed: this refuses classes with too few images.
+    lists = list_episodes(pool, config)
+    store = None
+    if cache is not None:
+        store = load_features(
+            network, dataset, pool, config.fit, digest=split.digest, cache=cache, workers=config.workers
+        )
+    return Evaluations(config, pool, tuple(evaluate(network, dataset, one, config, store=store) for one in lists))
+
+
+def _read_batches(
+    dataset: DataSet, episodes: EpisodeList, config: EvaluationConfig, numbers: range
+) -> Iterator[_Batch]:
+    tests = TestEpisodes(dataset, episodes.pool, episodes.specs, config.fit, config.annotation)
+    loader = DataLoader(Subset(tests, numbers), config.batch_size, num_workers=config.workers, collate_fn=collate_tests)
+    return (_Batch(batch.episode, batch.truths, batch.placements) for batch in loader)
+
+
+def _gather_batches(
+    store: FeatureStore, episodes: EpisodeList, config: EvaluationConfig, numbers: range
+) -> Iterator[_Batch]:
+    for first in range(0, len(numbers), config.batch_size):
+        specs = tuple(episodes.specs[number] for number in numbers[first : first + config.batch_size])
+        truths = tuple(store.truth(spec) for spec in specs)
+        placements = tuple(store.placement(spec) for spec in specs)
+        yield _Batch(store.gather(specs, config.annotation), truths, placements)
+
+
+def _resize(
+    logits: Float[Tensor, "2 side side"],
+    truth: UInt8[Tensor, "height width"],
+    placement: Placement,
+    config: EvaluationConfig,
+) -> tuple[Integer[Tensor, "rows columns"], UInt8[Tensor, "rows columns"]]:
+    """Bring prediction and truth to where pixels are counted."""
+    size = placement.original_size
+    if config.resolution != "original":
+        size = fitted_size(*size, replace(config.fit, size=config.resolution))
+    return restore_logits(logits, placement, size).argmax(0), resize_labels(truth, size)
+
+
+def _check_store(store: FeatureStore, network: CMNet, episodes: EpisodeList, config: EvaluationConfig) -> None:
+    if store.pool != episodes.pool or store.fit != config.fit:
+        raise ValueError(
+            f"A store of features must be made from the pool of the episodes, by the fit of the evaluation. Found "
+            f"{store.fit} and {len(store.pool.entries)} images for {config.fit} and {len(episodes.pool.entries)}. "
+            f"Load the features by `load_features` with the same pool and fit."
+        )
+    store.check(network)
+
+
+@contextmanager
+def _prepared(network: CMNet, config: EvaluationConfig) -> Iterator[None]:
+    """Put a network in eval mode, without gradients and in the precision asked for, and back."""
+    training = network.training
+    device = next(network.parameters()).device
+    network.eval()
+    try:
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"),
+        ):
+            yield
+    finally:
+        network.train(training)
+
+
+def _find_rank() -> tuple[int, int]:
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

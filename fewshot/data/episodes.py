@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from fewshot.data.augmentation import Augmentation, augment, make_generator
-from fewshot.data.boxes import SupportAnnotation, boxes_from_mask
+from fewshot.data.boxes import SupportAnnotation
 from fewshot.data.dataset import DataSet
 from fewshot.data.fitting import Fit, FittedImage, Placement, fit_image
 from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSampler, EpisodeSpec
-from fewshot.data.tasks import make_task, read_masked_image
+from fewshot.data.tasks import annotate, make_task, read_masked_image
 from fewshot.episode import Episode
 
 
@@ -168,21 +168,8 @@ class TestEpisodes(Dataset[TestEpisode]):
 
     def _read_support(self, number: int, class_id: int) -> FittedImage:
         image, mask = read_masked_image(self.dataset, self.pool, number, class_id)
-        if self.annotation.kind == "box":
-            mask = boxes_from_mask(mask, self.annotation, self._read_instances(number, class_id))
-        return fit_image(image, mask, self.fit)
-
-    def _read_instances(self, number: int, class_id: int) -> Bool[Tensor, "instances height width"] | None:
-        if not self.annotation.instances:
-            return None
-        entry = self.pool.entries[number]
-        instances = self.dataset.read_instances(entry, class_id)
-        if instances is None:
-            raise ValueError(
-                f"Boxes of instances must come from a data set with instance masks. Found none for {entry.image} of "
-                f"{type(self.dataset).__name__}. Turn `instances` off to box the connected parts of its masks."
-            )
-        return instances
+        labelled = annotate(mask, self.annotation, self.dataset, self.pool.entries[number], class_id)
+        return fit_image(image, labelled, self.fit)
 
 
 def collate(episodes: Sequence[Episode]) -> Episode:

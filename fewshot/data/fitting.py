@@ -96,7 +96,7 @@ def fit_image(
         fit: The canvas, and how the image comes onto it.
     """
     height, width = image.shape[-2:]
-    rows, columns = _fitted_size(height, width, fit)
+    rows, columns = fitted_size(height, width, fit)
     side = fit.size
     colour = (0, 0, 0) if fit.mode == "pfenet" else MEAN_COLOUR
     pixels = torch.tensor(colour, dtype=torch.uint8).view(3, 1, 1).repeat(1, side, side)
@@ -104,10 +104,17 @@ def fit_image(
     valid = torch.ones(side, side, dtype=torch.bool)
     if fit.mode == "pad":
         valid[rows:] = valid[:, columns:] = False
-    fitted = torch.full((side, side), IGNORED, dtype=torch.uint8)
+    placement = Placement((rows, columns), (side, side), (height, width))
+    return FittedImage(pixels, fit_mask(mask, placement), valid, placement)
+
+
+def fit_mask(mask: UInt8[Tensor, "height width"] | None, placement: Placement) -> UInt8[Tensor, "side side"]:
+    """Bring a mask to where its image lies, as `fit_image` does; everything beside the image is `IGNORED`."""
+    fitted = torch.full(placement.canvas_size, IGNORED, dtype=torch.uint8)
     if mask is not None:
+        rows, columns = placement.fitted_size
         fitted[:rows, :columns] = resize_labels(mask, (rows, columns))
-    return FittedImage(pixels, fitted, valid, Placement((rows, columns), (side, side), (height, width)))
+    return fitted
 
 
 def restore_logits(
@@ -167,7 +174,8 @@ def resize_labels(
     return resized
 
 
-def _fitted_size(height: int, width: int, fit: Fit) -> tuple[int, int]:
+def fitted_size(height: int, width: int, fit: Fit) -> tuple[int, int]:
+    """Give the height and width of an image on its canvas."""
     if fit.mode == "square":
         return fit.size, fit.size
     scale = fit.size / max(height, width)

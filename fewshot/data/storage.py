@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], *, notes: dict[str, str
         tensors: What to write.
         notes: Further entries of the header.
     """
-    write_whole(path, save(tensors, metadata={**(notes or {}), DIGEST: _hash_tensors(tensors)}))
+    write_whole(path, save(tensors, metadata={**(notes or {}), DIGEST: hash_tensors(tensors)}))
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -60,7 +61,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         expected, tensors, reason = None, {}, f"an unreadable file ({error})"
     else:
         reason = "other content" if expected else "no hash"
-    if expected is None or _hash_tensors(tensors) != expected:
+    if expected is None or hash_tensors(tensors) != expected:
         raise DamagedFileError(
             f"A file of tensors must hold what its hash says. Found {reason} in {path}. Delete the file and let it be "
             f"made again, or fetch it anew."
@@ -79,9 +80,10 @@ def load_cached(path: Path) -> dict[str, Tensor] | None:
         return None
 
 
-def _hash_tensors(tensors: dict[str, Tensor]) -> str:
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Name tensors by names, types, shapes and content: equal hashes, equal tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -4,7 +4,9 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
+from fewshot.data.boxes import SupportAnnotation, boxes_from_mask
 from fewshot.data.dataset import DataSet
+from fewshot.data.index import IndexEntry
 from fewshot.data.labels import mask_of_class
 from fewshot.data.pools import EpisodePool, relabel_held_out
 from fewshot.data.transforms import normalise_padded
@@ -30,6 +32,31 @@ def read_masked_image(
             f"Make the index again if the masks have changed."
         )
     return read.image, mask
+
+
+def annotate(
+    mask: UInt8[Tensor, "height width"],
+    annotation: SupportAnnotation,
+    dataset: DataSet,
+    entry: IndexEntry,
+    class_id: int,
+) -> UInt8[Tensor, "height width"]:
+    """Turn the mask of a support into what supports are labelled with.
+
+    Raises:
+        ValueError: There is no object to box, or boxes are to be made of instances and the data set has none.
+    """
+    if annotation.kind == "mask":
+        return mask
+    if not annotation.instances:
+        return boxes_from_mask(mask, annotation)
+    instances = dataset.read_instances(entry, class_id)
+    if instances is None:
+        raise ValueError(
+            f"Boxes of instances must come from a data set with instance masks. Found none for {entry.image} of "
+            f"{type(dataset).__name__}. Turn `instances` off to box the connected parts of its masks."
+        )
+    return boxes_from_mask(mask, annotation, instances)
 
 
 def make_task(

@@ -1,17 +1,15 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from fewshot.data.synthetic import LabelledImages, SyntheticRecipe, load_split
-from fewshot.demo import DemoConfig, run_demo
+from fewshot.data.index import Index
+from fewshot.data.pools import EpisodePool, evaluation_pool
+from fewshot.data.synthetic import Synthetic, SyntheticRecipe
+from fewshot.data.fitting import Fit
+from fewshot.extraction import load_features
 from fewshot.features import FeatureStore
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
-from fewshot.pretraining import PretrainingConfig
-from fewshot.report import Run
-from fewshot.training import TrainingConfig
 
 TINY = SyntheticRecipe(base_classes=3, novel_classes=2, base_images=8, novel_images=5)
 
@@ -22,8 +20,19 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_base(tiny_cache: Path) -> LabelledImages:
-    return load_split(TINY, "base", cache=tiny_cache)
+def tiny_data(tiny_cache: Path) -> Synthetic:
+    return Synthetic(TINY, cache=tiny_cache)
+
+
+@pytest.fixture(scope="session")
+def tiny_index(tiny_data: Synthetic) -> Index:
+    return tiny_data.load_index()
+
+
+@pytest.fixture(scope="session")
+def tiny_pool(tiny_data: Synthetic, tiny_index: Index) -> EpisodePool:
+    """The pictures of the novel classes."""
+    return evaluation_pool(tiny_index.val, tiny_data.fold(0), rule=tiny_data.draw_rule)
 
 
 @pytest.fixture
@@ -43,28 +52,5 @@ def tiny_network() -> CMNet:
 
 
 @pytest.fixture
-def tiny_store(tiny_network: CMNet, tiny_base: LabelledImages) -> FeatureStore:
-    return FeatureStore(tiny_network, tiny_base, description="Features")
-
-
-@pytest.fixture(scope="session")
-def tiny_demo(tmp_path_factory: pytest.TempPathFactory, tiny_cache: Path) -> DemoConfig:
-    """The demonstration in miniature: every stage, seconds in all."""
-    return DemoConfig(
-        output=tmp_path_factory.mktemp("demo"),
-        cache=tiny_cache,
-        episodes=8,
-        shots=(1, 2),
-        width=8,
-        workers=1,
-        data=TINY,
-        pretraining=PretrainingConfig(steps=6, batch_size=4),
-        training=TrainingConfig(steps=5, batch_size=2, warmup=1),
-    )
-
-
-@pytest.fixture(scope="session")
-def tiny_run(tiny_demo: DemoConfig) -> Run:
-    """What the miniature gave when its caches were empty; its report lies in `tiny_demo.output`."""
-    torch.manual_seed(0)
-    return run_demo(replace(tiny_demo, cache=tiny_demo.output / "cache"))
+def tiny_store(tiny_network: CMNet, tiny_data: Synthetic, tiny_index: Index, tiny_pool: EpisodePool) -> FeatureStore:
+    return load_features(tiny_network, tiny_data, tiny_pool, Fit(64), digest=tiny_index.val.digest)
