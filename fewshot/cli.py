@@ -6,9 +6,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fewshot.data.pools import Convention, DrawRule
 from fewshot.demo import DemoConfig, run_demo
-from fewshot.indexing import ListFiles, format_index, make_index
+from fewshot.indexing import build_index_parser, index_data
 from fewshot.report import Run, list_scores
 from fewshot.segmenter import Segmentation, Segmenter
 from fewshot.visualisation import draw_matching, draw_panels, save_figure, take_panel
@@ -28,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     try:
         if options["command"] == "index":
-            print(index_lists(options["index"]))
+            print(index_data(options["index"]))
         else:
             print("\n".join(str(path) for path in predict(options["predict"])))
     except (OSError, ValueError) as error:
@@ -54,43 +53,8 @@ def build_parser() -> ArgumentParser:
     prediction.add_argument("--output", type=Path, default=Path("prediction"), help="folder for mask and pictures")
     prediction.add_argument("--label", type=int | None, default=None, help="which label of the masks is the object")
     commands.add_subcommand("predict", prediction, help="segment your own image, given labelled examples")
-    commands.add_subcommand("index", build_index_parser(), help="make or verify the index of PASCAL-5i, and count")
+    commands.add_subcommand("index", build_index_parser(), help="make or verify the index of a data set, and count")
     return parser
-
-
-def build_index_parser() -> ArgumentParser:
-    """Make the parser of `fewshot index`."""
-    index = ArgumentParser(description="Read every mask that the lists name, once; count what each fold has.")
-    index.add_argument("--data", type=Path, required=True, help="folder that the paths in the lists start from")
-    index.add_argument("--lists.train", type=Path, nargs="+", required=True, help="lists of images to train on")
-    index.add_argument("--lists.val", type=Path, nargs="+", required=True, help="lists of images to test on")
-    index.add_argument("--out", type=Path, required=True, help="the index; one that is there is verified, not made")
-    index.add_argument("--rebuild", type=bool, default=False, help="read every mask even if the index is there")
-    index.add_argument("--processes", type=int, default=1, help="how many read masks; each takes seconds to start")
-    index.add_argument("--photographs", type=bool, default=True, help="check those too; false where there are none")
-    index.add_argument("--convention", type=Convention, default="keep", help="training images with held-out objects")
-    index.add_class_arguments(DrawRule, "rule")
-    return index
-
-
-def index_lists(options: Namespace) -> str:
-    """Make or verify the index and lay out its counts.
-
-    Args:
-        options: As `build_index_parser` describes them.
-
-    Raises:
-        ValueError: A list, a mask, a photograph or the index cannot be used.
-        FileNotFoundError: A file is missing.
-    """
-    index = make_index(
-        ListFiles(options.data, options.lists.train, options.lists.val),
-        options.out,
-        rebuild=options.rebuild,
-        processes=options.processes,
-        photographs=options.photographs,
-    )
-    return f"{options.out}\n{format_index(index, convention=options.convention, rule=options.rule)}"
 
 
 def read_demo_config(options: Namespace) -> DemoConfig:

@@ -1,29 +1,46 @@
-"""`fewshot index`: make or verify the index of PASCAL-5i, and count what each fold has to train and to test on."""
+"""`fewshot index`: make or verify the index of a data set, and count what each fold has to train and to test on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from fewshot.data.folds import PASCAL_CLASSES, PASCAL_FOLDS, Fold, pascal_fold
-from fewshot.data.index import Index, build_index, load_index, save_index
+from jsonargparse import ArgumentParser, Namespace
+
+from fewshot.data.dataset import DataSet
+from fewshot.data.folds import Fold
+from fewshot.data.index import Index, Split
+from fewshot.data.kinds import DATA_SETS
 from fewshot.data.pools import Convention, DrawRule, evaluation_pool, training_pool
 
 _COLUMNS = ("fold", "train images", "train pairs", "also held out", "query pairs", "val images", "val pairs")
+_MOST_CLASSES = 20
+"""More than these are summed up, as the 240 of FSS-1000 would fill the screen."""
 
 
-@dataclass(frozen=True)
-class ListFiles:
-    """Where the lists of a data set are, and where what they name is.
+def build_index_parser() -> ArgumentParser:
+    """Make the parser of `fewshot index`."""
+    index = ArgumentParser(description="Read every mask of a data set, once; count what each fold has.")
+    index.add_argument("--config", action="config", help="YAML file of these options")
+    index.add_argument(
+        "--data", type=DataSet, required=True, help=f"one of {', '.join(kind.__name__ for kind in DATA_SETS)}"
+    )
+    index.add_argument("--rebuild", type=bool, default=False, help="read every mask even if the index is there")
+    index.add_argument("--convention", type=Convention, default="keep", help="training images with held-out objects")
+    index.add_class_arguments(DrawRule, "rule")
+    return index
 
-    Attributes:
-        root: The data folder, which the paths in the lists start from.
-        train: List files of the images to train on.
-        val: List files of the images to test on.
+
+def index_data(options: Namespace) -> str:
+    """Make or verify the index and lay out its counts.
+
+    Args:
+        options: As `build_index_parser` describes them.
+
+    Raises:
+        ValueError: A list, a mask, a photograph or the index cannot be used.
+        FileNotFoundError: A file is missing.
     """
-
-    root: Path
-    train: Sequence[Path]
-    val: Sequence[Path]
+    if options.rebuild:
+        options.data.rebuild_index()
+    return format_index(options.data, convention=options.convention, rule=options.rule)
 
 
 @dataclass(frozen=True)
@@ -54,40 +71,6 @@ class FoldCounts:
         return sum(self.val_per_class)
 
 
-def make_index(
-    files: ListFiles, out: Path, *, rebuild: bool = False, processes: int = 1, photographs: bool = True
-) -> Index:
-    """Read the index of PASCAL-5i at `out`, or make it there.
-
-    Args:
-        files: What to make it from.
-        out: Its file. One that is there must have been made from the same lists.
-        rebuild: Read every mask and replace the file, whatever it holds.
-        processes: As for `build_index`.
-        photographs: As for `build_index`, when the index is made; one that is read does not touch images.
-
-    Raises:
-        StaleIndexError: The file was made from other lists.
-        DamagedFileError: The file is damaged.
-        ValueError: As for `build_index`.
-        FileNotFoundError: As for `build_index`.
-    """
-    if out.exists() and not rebuild:
-        index = load_index(out)
-        index.check_lists(files.train, files.val)
-        return index
-    index = build_index(
-        files.root,
-        files.train,
-        files.val,
-        classes=PASCAL_CLASSES,
-        processes=processes,
-        photographs=photographs,
-    )
-    save_index(index, out)
-    return index
-
-
 def count_fold(
     index: Index, fold: Fold, *, convention: Convention = "keep", rule: DrawRule | None = None
 ) -> FoldCounts:
@@ -112,25 +95,57 @@ def count_fold(
     )
 
 
-def format_index(index: Index, *, convention: Convention = "keep", rule: DrawRule | None = None) -> str:
-    """Lay out what the lists hold and what each fold has of it, for the terminal."""
-    lines = [
+def format_index(data: DataSet, *, convention: Convention = "keep", rule: DrawRule | None = None) -> str:
+    """Lay out what a data set holds and what each fold has of it, for the terminal.
+
+    Args:
+        data: The data set; its index is made if it is missing, and verified if it is there.
+        convention: What becomes of training images with held-out objects.
+        rule: When an image counts for a class; where it leaves `min_pixels` open, the data set says.
+
+    Raises:
+        ValueError: As for `DataSet.load_index`.
+        FileNotFoundError: As for `DataSet.load_index`.
+    """
+    rule = data.complete_rule(rule or DrawRule())
+    indices = [data.load_index(number) for number in range(data.fold_count)]
+    counts = [
+        count_fold(index, data.fold(number), convention=convention, rule=rule) for number, index in enumerate(indices)
+    ]
+    return "\n".join(
+        [*_describe_splits(indices), "", "  ".join([*_COLUMNS, "val per class"]), *map(_format_row, counts)]
+    )
+
+
+def _describe_splits(indices: list[Index]) -> list[str]:
+    if all(index == indices[0] for index in indices):
+        return [_describe(name, getattr(indices[0], name)) for name in ("train", "val")]
+    return [
+        _describe(f"fold {number}, {name}", getattr(index, name))
+        for number, index in enumerate(indices)
+        for name in ("train", "val")
+    ]
+
+
+def _describe(name: str, split: Split) -> str:
+    return (
         f"{name}: {len(split.entries):,} images from {', '.join(split.lists)} ({split.duplicates:,} repeated lines "
         f"left out), lists sha256 {split.digest[:12]}"
-        for name, split in (("train", index.train), ("val", index.val))
-    ]
-    lines += ["", "  ".join([*_COLUMNS, "val per class"])]
-    for number in range(PASCAL_FOLDS):
-        counts = count_fold(index, pascal_fold(number), convention=convention, rule=rule)
-        row = (
-            number,
-            counts.train_images,
-            counts.train_pairs,
-            counts.also_held_out,
-            counts.query_pairs,
-            counts.val_images,
-            counts.val_pairs,
-        )
-        cells = [f"{value:{len(column)},}" for column, value in zip(_COLUMNS, row, strict=True)]
-        lines.append("  ".join([*cells, " ".join(str(count) for count in counts.val_per_class)]))
-    return "\n".join(lines)
+    )
+
+
+def _format_row(counts: FoldCounts) -> str:
+    row = (
+        counts.fold.number,
+        counts.train_images,
+        counts.train_pairs,
+        counts.also_held_out,
+        counts.query_pairs,
+        counts.val_images,
+        counts.val_pairs,
+    )
+    cells = [f"{value:{len(column)},}" for column, value in zip(_COLUMNS, row, strict=True)]
+    per_class = counts.val_per_class
+    if len(per_class) > _MOST_CLASSES:
+        return "  ".join([*cells, f"{min(per_class)} to {max(per_class)} in each of {len(per_class)} classes"])
+    return "  ".join([*cells, " ".join(str(count) for count in per_class)])

@@ -1,6 +1,7 @@
 """What a few-shot data set is to everything above it: an index, folds of its classes, and a way to read an image."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -32,11 +33,26 @@ class DataSet(ABC):
         """
 
     @abstractmethod
-    def load_index(self) -> Index:
+    def load_index(self, fold: int) -> Index:
         """Read or make the index: the images to train on (`train`) and to test on (`val`), with the pixels of classes.
 
+        Some data sets have images of their own for the test. Others are one pool, which each fold divides anew, so that
+        no image that it tests on is trained on.
+
+        Args:
+            fold: Number of the fold.
+
         Raises:
-            ValueError: Lists, masks or an index that is there cannot be used.
+            ValueError: There is no such fold, or lists, masks or an index that is there cannot be used.
+            FileNotFoundError: Files are missing.
+        """
+
+    @abstractmethod
+    def rebuild_index(self) -> None:
+        """Make anew what `load_index` keeps in files, whatever they hold; a failure leaves them as they are.
+
+        Raises:
+            ValueError: Lists or masks cannot be used.
             FileNotFoundError: Files are missing.
         """
 
@@ -46,6 +62,7 @@ class DataSet(ABC):
 
         Raises:
             UnreadableImageError: A file is missing, damaged or of the wrong kind.
+            WrongLabelError: The labels are not those of the image or of the data set.
         """
 
     def read_instances(self, entry: IndexEntry, class_id: int) -> Bool[Tensor, "instances height width"] | None:
@@ -56,3 +73,7 @@ class DataSet(ABC):
     def draw_rule(self) -> DrawRule:
         """Say when an image counts for a class unless a run says otherwise; by default the filter of the field."""
         return DrawRule()
+
+    def complete_rule(self, rule: DrawRule) -> DrawRule:
+        """Fill in what a run leaves open: the filter of this data set where `min_pixels` is None."""
+        return replace(rule, min_pixels=self.draw_rule.min_pixels) if rule.min_pixels is None else rule

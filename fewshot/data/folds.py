@@ -57,11 +57,40 @@ def pascal_fold(number: int) -> Fold:
     References:
         Shaban et al. (2017), One-Shot Learning for Semantic Segmentation, table 1.
     """
-    if not 0 <= number < PASCAL_FOLDS:
+    return consecutive_fold(number, len(PASCAL_CLASSES), PASCAL_FOLDS)
+
+
+def consecutive_fold(number: int, class_count: int, folds: int) -> Fold:
+    """Give fold `number` of classes that are divided into groups of neighbours, as equal as can be.
+
+    Args:
+        number: Which fold, from 0; it holds out group `number`.
+        class_count: How many classes there are.
+        folds: How many groups, at least 1.
+
+    Raises:
+        ValueError: There is no such fold, or there are fewer classes than folds.
+    """
+    check_fold(number, folds)
+    if class_count < folds:
         raise ValueError(
-            f"A fold of PASCAL-5i must be between 0 and {PASCAL_FOLDS - 1}. Found fold {number}. Count from 0."
+            f"There must be at least as many classes as folds. Found {class_count} classes and {folds} folds. Ask for "
+            f"fewer folds."
         )
-    size = len(PASCAL_CLASSES) // PASCAL_FOLDS
-    held_out = range(size * number + 1, size * (number + 1) + 1)
-    held_in = (label for label in range(1, len(PASCAL_CLASSES) + 1) if label not in held_out)
-    return Fold(number, tuple(held_in), tuple(held_out))
+    held_out = range(class_count * number // folds + 1, class_count * (number + 1) // folds + 1)
+    return _hold_out(number, tuple(held_out), class_count)
+
+
+def check_fold(number: int, folds: int) -> None:
+    """Make sure that a data set has a fold.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if not 0 <= number < folds:
+        raise ValueError(f"A fold must be between 0 and {folds - 1}. Found fold {number}. Count from 0.")
+
+
+def _hold_out(number: int, held_out: tuple[int, ...], class_count: int) -> Fold:
+    held_in = tuple(label for label in range(1, class_count + 1) if label not in held_out)
+    return Fold(number, held_in, held_out)

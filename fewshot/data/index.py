@@ -5,12 +5,9 @@ It is made once, by reading every mask, and kept as JSON with hashes of its own 
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fewshot.data.lists import ImageList, UnusableListError, read_lists
-from fewshot.data.scanning import MaskScan, scan_masks
 from fewshot.data.storage import DIGEST, DamagedFileError, write_whole
 
 VERSION = 1
@@ -68,78 +65,6 @@ class Index:
     classes: tuple[str, ...]
     train: Split
     val: Split
-
-    def check_lists(self, train: Sequence[Path], val: Sequence[Path]) -> None:
-        """Make sure that the index was made from these lists.
-
-        Raises:
-            StaleIndexError: It was made from others.
-            UnusableListError: A list cannot be read.
-        """
-        for name, split, paths in (("train", self.train, train), ("val", self.val, val)):
-            if read_lists(paths).digest != split.digest:
-                raise StaleIndexError(
-                    f"An index must be made from the lists it is used with. Found other content in "
-                    f"{', '.join(str(path) for path in paths)} than in the `{name}` lists that it was made from "
-                    f"({', '.join(split.lists)}). Make the index again from these lists, or name the others."
-                )
-
-
-def build_index(
-    root: Path,
-    train: Sequence[Path],
-    val: Sequence[Path],
-    *,
-    classes: tuple[str, ...],
-    processes: int = 1,
-    photographs: bool = True,
-) -> Index:
-    """Make an index by reading every mask that the lists name.
-
-    Args:
-        root: The data folder, which the paths in the lists start from.
-        train: List files of the images to train on, as `read_lists` reads them.
-        val: List files of the images to test on.
-        classes: Names of the classes, in the order of their labels.
-        processes: How many processes read masks, at least 1.
-        photographs: Whether to make sure that every photograph is there and as large as its mask. Without, masks alone
-            are enough to count.
-
-    Raises:
-        UnusableListError: A list cannot be read, names an image for a class that its mask does not show, or both
-            `train` and `val` name an image.
-        FileNotFoundError: Images or masks are missing.
-        UnreadableImageError: An image or mask is damaged or of the wrong kind.
-        WrongLabelError: A mask holds labels beyond the classes, or is not of its photograph's size.
-    """
-    lists = (read_lists(train), read_lists(val))
-    shared = {listed.image for listed in lists[0].images} & {listed.image for listed in lists[1].images}
-    if shared:
-        raise UnusableListError(
-            f"No image may be in the lists of both `train` and `val`. Found {len(shared)}, among them {min(shared)}, "
-            f"in {', '.join(str(path) for path in [*train, *val])}. Leave them out of one of the lists."
-        )
-    scans = [
-        MaskScan(root / listed.mask, root / listed.image if photographs else None, len(classes))
-        for part in lists
-        for listed in part.images
-    ]
-    counts = scan_masks(scans, processes=processes)
-    cut = len(lists[0].images)
-    return Index(classes, _join(lists[0], counts[:cut]), _join(lists[1], counts[cut:]))
-
-
-def _join(listing: ImageList, counts: Sequence[dict[int, int]]) -> Split:
-    entries = []
-    for listed, pixels in zip(listing.images, counts, strict=True):
-        absent = [class_id for class_id in listed.class_ids or () if class_id not in pixels]
-        if absent:
-            raise UnusableListError(
-                f"An image must show the classes that it is listed under. Found no pixel of class {absent[0]} in "
-                f"{listed.mask}, listed in {' or '.join(listing.names)}. Use the masks that the lists were made for."
-            )
-        entries.append(IndexEntry(listed.image, listed.mask, pixels, listed.class_ids))
-    return Split(listing.names, listing.digest, listing.duplicates, tuple(entries))
 
 
 def save_index(index: Index, path: Path) -> None:

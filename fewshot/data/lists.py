@@ -8,6 +8,7 @@ Two formats are read, told apart by their lines:
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -81,6 +82,42 @@ def read_lists(paths: Sequence[Path]) -> ImageList:
     return ImageList(images, tuple(path.name for path in paths), digest.hexdigest(), duplicates)
 
 
+def read_names(path: Path) -> tuple[str, ...]:
+    """Read names, such as those of classes, from a file with one in each line; spaces around them are no part of them.
+
+    Raises:
+        UnusableListError: The file is missing, empty or not text, or a name is there twice.
+    """
+    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    if not names:
+        raise UnusableListError(f"A list must hold at least one name. Found no line in {path}. Fetch it again.")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise UnusableListError(
+            f"A name must be in a list once. Found {repeated[0]!r} again in {path}. Leave out the second."
+        )
+    return names
+
+
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises:
+        UnusableListError: The file is missing or not UTF-8 text.
+    """
+    return _decode(_read_content(path), path)
+
+
+def _decode(content: bytes, path: Path) -> str:
+    try:
+        # Editors of spreadsheets begin a file with a mark of its encoding.
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnusableListError(
+            f"A list must be UTF-8 text. Found other bytes at {error.start} of {path}. Fetch it again, or convert it."
+        ) from error
+
+
 def _read_content(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -91,12 +128,7 @@ def _read_content(path: Path) -> bytes:
 
 
 def _parse(content: bytes, path: Path) -> Iterator[tuple[str, ListedImage]]:
-    try:
-        lines = content.decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UnusableListError(
-            f"A list must be UTF-8 text. Found other bytes at {error.start} of {path}. Fetch it again, or convert it."
-        ) from error
+    lines = _decode(content, path).splitlines()
     empty = True
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -37,14 +37,8 @@ def read_image(source: ImageSource) -> UInt8[Tensor, "3 height width"]:
         UnreadableImageError: The file is missing, cut short, too large, no JPEG or PNG, or has 16 or more bits.
     """
     image, name, _ = _load(source)
-    if image.mode in _WIDE_MODES:
-        raise UnreadableImageError(
-            f"A photograph must have 8 bits per channel. Found mode {image.mode} in {name}. Scale it to 8 bits "
-            f"first, because cutting the values off would turn most of it white."
-        )
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+    _check_depth(image, name)
+    return torch.from_numpy(np.array(_convert(image, "RGB"))).permute(2, 0, 1).contiguous()
 
 
 def read_labels(source: ImageSource) -> UInt8[Tensor, "height width"]:
@@ -64,6 +58,17 @@ def read_labels(source: ImageSource) -> UInt8[Tensor, "height width"]:
             f"A mask must be stored without loss. Found a JPEG, which changes labels, in {name}. Save the mask as PNG."
         )
     return torch.from_numpy(np.array(image).astype(np.uint8))
+
+
+def read_grey(source: ImageSource) -> UInt8[Tensor, "height width"]:
+    """Read a picture as 8-bit grey, as bright as it looks, whether it is stored in grey, in colours or by a palette.
+
+    Raises:
+        UnreadableImageError: As for `read_image`.
+    """
+    image, name, _ = _load(source)
+    _check_depth(image, name)
+    return torch.from_numpy(np.array(_convert(image, "L")))
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -161,6 +166,20 @@ def _check_pixels(image: Image.Image, name: str) -> None:
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
         raise UnreadableImageError(_describe_bomb(name, str(pixels)))
+
+
+def _check_depth(image: Image.Image, name: str) -> None:
+    if image.mode in _WIDE_MODES:
+        raise UnreadableImageError(
+            f"An image must have 8 bits per channel. Found mode {image.mode} in {name}. Scale it to 8 bits "
+            f"first, because cutting the values off would turn most of it white."
+        )
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert(mode)
 
 
 def _describe_bomb(name: str, found: str) -> str:

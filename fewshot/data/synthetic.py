@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fewshot.data.dataset import DataSet
-from fewshot.data.folds import Fold
+from fewshot.data.folds import Fold, check_fold
 from fewshot.data.index import Index, IndexEntry
 from fewshot.data.index import Split as IndexSplit
 from fewshot.data.labels import LabelledImage, labels_from_bytes
@@ -132,15 +132,21 @@ class Synthetic(DataSet):
         Raises:
             ValueError: Another one was asked for.
         """
-        if number != 0:
-            raise ValueError(f"The synthetic data set must be used with fold 0. Found fold {number}. Pass 0.")
+        check_fold(number, self.fold_count)
         return Fold(0, self.recipe.class_ids("base"), self.recipe.class_ids("novel"))
 
-    def load_index(self) -> Index:
+    def load_index(self, fold: int) -> Index:
         """Draw the pictures, or read them from the cache, and count their pixels."""
+        self.fold(fold)
         count = self.recipe.base_classes + self.recipe.novel_classes
         classes = tuple(f"class {class_id}" for class_id in range(1, count + 1))
         return Index(classes, self._index_split("base"), self._index_split("novel"))
+
+    def rebuild_index(self) -> None:
+        """Draw the pictures again, and keep them in place of those in the cache."""
+        for split in STREAM:
+            pictures = generate_split(self.recipe, split, workers=self.workers)
+            save_tensors(_cache_file(self.recipe, split, self.cache), pictures)
 
     def read(self, entry: IndexEntry) -> LabelledImage:
         """Give a picture; both splits stay in memory once one of their pictures was asked for."""
@@ -184,12 +190,16 @@ def load_split(recipe: SyntheticRecipe, split: Split, *, cache: Path, workers: i
     Returns:
         All pictures of the split, in order of their index.
     """
-    path = cache / f"synthetic-{split}-{recipe.key(split)}.safetensors"
+    path = _cache_file(recipe, split, cache)
     tensors = load_cached(path)
     if tensors is None:
         tensors = generate_split(recipe, split, workers=workers)
         save_tensors(path, tensors)
     return LabelledImages(tensors["images"], tensors["labels"], recipe.class_ids(split))
+
+
+def _cache_file(recipe: SyntheticRecipe, split: Split, cache: Path) -> Path:
+    return cache / f"synthetic-{split}-{recipe.key(split)}.safetensors"
 
 
 def generate_split(recipe: SyntheticRecipe, split: Split, *, workers: int = 1) -> dict[str, Tensor]:
