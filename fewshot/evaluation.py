@@ -16,15 +16,15 @@ from tqdm import tqdm
 from fewshot.data.dataset import DataSet
 from fewshot.data.episodes import TestEpisodes, collate_tests
 from fewshot.data.fitting import Placement, fitted_size, resize_labels, restore_logits
-from fewshot.data.pools import evaluation_pool
+from fewshot.description import describe_data, describe_environment, describe_network
 from fewshot.episode import Episode
 from fewshot.extraction import load_features
 from fewshot.features import FeatureStore
 from fewshot.metrics import FOREGROUND, SegmentationScore, sum_over_ranks
 from fewshot.model.cmnet import CMNet
 from fewshot.model.encoded import EncodedEpisode
-from fewshot.protocol import EpisodeList, EvaluationConfig, list_episodes
-from fewshot.results import EpisodeResult, Evaluation, Evaluations
+from fewshot.protocol import EpisodeList, EvaluationConfig, list_episodes, open_pool
+from fewshot.results import EpisodeResult, Evaluation, Origin, Result
 
 
 class _Batch(NamedTuple):
@@ -100,8 +100,8 @@ def evaluate(
 
 
 def evaluate_fold(
-    network: CMNet, dataset: DataSet, fold: int, config: EvaluationConfig, *, cache: Path | None = None
-) -> Evaluations:
+    network: CMNet, dataset: DataSet, fold: int, config: EvaluationConfig, *, origin: Origin, cache: Path | None = None
+) -> Result:
     """Evaluate on all lists of episodes of a configuration.
 
     Args:
@@ -109,23 +109,31 @@ def evaluate_fold(
         dataset: Where the images are.
         fold: Number of the fold.
         config: What it is evaluated on, and how.
+        origin: Where the network's weights come from, to stand in the result.
         cache: Folder of features that are computed once; None reads images and runs the backbone in every episode.
 
     Raises:
         ValueError: There is no such fold, the classes have too few images, or as for `evaluate`.
         FileNotFoundError: Files of the data set or the `episodes_file` are missing.
     """
-    split = dataset.load_index().val
-    rule = dataset.draw_rule if config.rule is None else config.rule
-    pool = evaluation_pool(split, dataset.fold(fold), rule=rule, classes=config.classes)
+    index = dataset.load_index()
+    pool = open_pool(dataset, index, fold, config)
     # Before anything is computed: this refuses classes with too few images.
     lists = list_episodes(pool, config)
     store = None
     if cache is not None:
         store = load_features(
-            network, dataset, pool, config.fit, digest=split.digest, cache=cache, workers=config.workers
+            network, dataset, pool, config.fit, digest=index.val.digest, cache=cache, workers=config.workers
         )
-    return Evaluations(config, pool, tuple(evaluate(network, dataset, one, config, store=store) for one in lists))
+    runs = tuple(evaluate(network, dataset, one, config, store=store) for one in lists)
+    return Result(
+        runs=runs,
+        protocol=config.describe(),
+        data=describe_data(dataset, index, pool),
+        network=describe_network(network),
+        origin=origin,
+        environment=describe_environment(next(network.parameters()).device),
+    )
 
 
 def _read_batches(

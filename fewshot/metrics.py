@@ -209,6 +209,6 @@ def sum_over_ranks(counts: Int[Tensor, "*shape"], device: torch.device | str = "
     return total.cpu()
 
 
-def _divide(counts: Int[Tensor, "number what=2"]) -> Tensor:
+def _divide(counts: Int[Tensor, "_ what=2"]) -> Tensor:
     """Give IoU in [0, 1], float64; 0 for an empty union."""
     return counts[:, 0].double() / counts[:, 1].clamp(min=1).double()

@@ -1,13 +1,16 @@
 """What an evaluation is made on: which episodes, at which sizes, and how their pixels are counted."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from fewshot.data.boxes import SupportAnnotation
+from fewshot.data.dataset import DataSet
 from fewshot.data.fitting import Fit
-from fewshot.data.pools import DrawRule, EpisodePool
+from fewshot.data.index import Index
+from fewshot.data.pools import DrawRule, EpisodePool, evaluation_pool
 from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order, hash_episodes, load_episodes
+from fewshot.description import to_plain
 from fewshot.metrics import Void
 
 Precision = Literal["32", "bf16"]
@@ -75,6 +78,13 @@ class EvaluationConfig:
         sized = self.resolution == "original" or (isinstance(self.resolution, int) and self.resolution > 0)
         _require(sized, "resolution", "be 'original' or a positive number of pixels", self.resolution)
 
+    def describe(self) -> dict[str, Any]:
+        """Give the values as JSON can hold them, without those that play no part."""
+        values = to_plain(asdict(self))
+        if self.episodes_file is not None:
+            values |= dict.fromkeys(("episodes", "seeds", "order"))
+        return values
+
 
 @dataclass(frozen=True)
 class EpisodeList:
@@ -118,6 +128,16 @@ class EpisodeList:
     def digest(self) -> str:
         """Name the list by its images: equal digests, equal tasks in equal order."""
         return hash_episodes(self.pool, self.specs)
+
+
+def open_pool(dataset: DataSet, index: Index, fold: int, config: EvaluationConfig) -> EpisodePool:
+    """Gather what an evaluation draws its episodes from.
+
+    Raises:
+        ValueError: There is no such fold.
+    """
+    rule = dataset.draw_rule if config.rule is None else config.rule
+    return evaluation_pool(index.val, dataset.fold(fold), rule=rule, classes=config.classes)
 
 
 def list_episodes(pool: EpisodePool, config: EvaluationConfig) -> tuple[EpisodeList, ...]:

@@ -27,7 +27,7 @@ class PackedMap(NamedTuple):
 
 def pack_labels(labels: Int16[Tensor, "height width"]) -> PackedMap:
     """Pack a label map."""
-    return PackedMap(zlib.compress(labels.contiguous().numpy(), _LEVEL), (labels.shape[0], labels.shape[1]))
+    return PackedMap(zlib.compress(labels.contiguous().numpy().data, _LEVEL), (labels.shape[0], labels.shape[1]))
 
 
 class PackedLabels:
@@ -60,7 +60,7 @@ class PackedLabels:
     def __getitem__(self, number: int) -> Int16[Tensor, "height width"]:
         """Unpack map `number`, from 0."""
         start = int(self.ends[number - 1]) if number else 0
-        unpacked = zlib.decompress(self.content[start : int(self.ends[number])].numpy())
+        unpacked = zlib.decompress(self.content[start : int(self.ends[number])].numpy().data)
         # Into a bytearray: torch wants memory that may be written to.
         flat = torch.frombuffer(bytearray(unpacked), dtype=torch.int16)
         return flat.view(tuple(self.sizes[number].tolist()))
