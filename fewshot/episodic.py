@@ -9,7 +9,7 @@ from fewshot.episode import Episode
 from fewshot.losses import dice_loss, map_loss, segmentation_loss
 from fewshot.model.cmnet import CMNet
 from fewshot.model.encoded import EncodedEpisode
-from fewshot.stages import Outcome, Plan, Stage
+from fewshot.stages import Outcome, Plan, Stage, seed_step
 from fewshot.training_config import TrainingConfig
 
 
@@ -40,6 +40,11 @@ class EpisodicStage(Stage):
     def on_train_start(self) -> None:
         """Set everything to training mode but the backbone, which `CMNet.train` leaves in eval mode."""
         self.network.train()
+
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
+        """Let all processes make the same passes of mask refinement, which are a matter of the whole batch."""
+        super().on_train_batch_start(batch, batch_idx)
+        self.network.refinement.draws.manual_seed(seed_step(self.plan.seed, self.global_step))
 
     def learn_from(self, batch: Episode | EncodedEpisode) -> Outcome:
         """Give the loss of a batch of episodes, from pixels or from features."""

@@ -22,6 +22,8 @@ from fewshot.schedules import polynomial_factor
 _STATE = "fewshot"
 """Key of what a stage adds to Lightning's checkpoint."""
 
+_STREAM = 1
+
 
 class NonFiniteLossError(ArithmeticError):
     """A loss or gradient became NaN or infinite."""
@@ -69,9 +71,12 @@ class Outcome:
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
 
 
-def seed_step(seed: int, step: int, rank: int) -> int:
-    """Give the seed of what is random in a step of a process, such as dropout."""
-    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
+def seed_step(seed: int, step: int, *, rank: int | None = None) -> int:
+    """Give the seed of what is random in a step: in one process, such as dropout, or without a rank in all alike."""
+    # The last number keeps it apart from the streams of episodes and augmentation, which are named by fewer numbers.
+    # NumPy takes missing numbers for zeros, so no rank must not be the first rank.
+    numbers = (seed, step, 0 if rank is None else rank + 1, _STREAM)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 class Stage(lightning.LightningModule, ABC):
@@ -126,7 +131,7 @@ class Stage(lightning.LightningModule, ABC):
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Make whatever is random in this step follow from its number."""
-        torch.manual_seed(seed_step(self.plan.seed, self.global_step, self.global_rank))
+        torch.manual_seed(seed_step(self.plan.seed, self.global_step, rank=self.global_rank))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Give the loss of a batch, and note it."""
