@@ -1,11 +1,17 @@
 """Which episodes a step learns from: a pure function of its number, so that a training can go on from any step."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol, runtime_checkable
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, hash_episodes
+from fewshot.data.episodes import TrainingEpisodes, collate
+from fewshot.data.pools import EpisodePool
+from fewshot.data.sampling import EpisodeSampler, hash_episodes
+from fewshot.episode import Episode
+from fewshot.features import FeatureStore
+from fewshot.model.cmnet import CMNet
 from fewshot.model.encoded import EncodedEpisode
 
 _NAMED = 200
@@ -18,11 +24,6 @@ class BatchSource(Protocol):
 
     def __getitem__(self, numbers: Sequence[int], /) -> object:
         """Put together the items of these numbers, as an object that can be moved by `to`."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Count the images of an epoch."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -86,20 +87,21 @@ def load_batches(source: BatchSource, numbers: StepNumbers, *, workers: int) -> 
     return DataLoader(_Batches(source), batch_size=None, sampler=numbers, num_workers=workers)
 
 
-@runtime_checkable
-class Gatherer(Protocol):
-    """Whatever has the features of the images of a pool, such as `FeatureStore`."""
-
-    def gather(self, specs: Sequence[EpisodeSpec], /) -> EncodedEpisode:
-        """Put together the features of some episodes."""
-        ...
-
-
 class FeatureBatches:
     """Episodes as features that were computed before: the fast way while backbone and images stay as they are."""
 
-    def __init__(self, store: Gatherer, sampler: EpisodeSampler) -> None:
-        """Say where features come from, and which episodes are drawn from the same pool."""
+    def __init__(self, store: FeatureStore, sampler: EpisodeSampler) -> None:
+        """Say where features come from, and which episodes are drawn.
+
+        Raises:
+            ValueError: They are of different pools, whose images have different numbers.
+        """
+        if store.pool != sampler.pool:
+            raise ValueError(
+                f"Features and episodes must be of one pool. Found {len(store.pool.entries)} images with features and "
+                f"{len(sampler.pool.entries)} to draw from, in fold {store.pool.fold.number} and fold "
+                f"{sampler.pool.fold.number}. Load the features of the pool that the sampler draws from."
+            )
         self.store = store
         self.sampler = sampler
 
@@ -108,13 +110,56 @@ class FeatureBatches:
         return self.store.gather(tuple(self.sampler.draw(number) for number in numbers))
 
     @property
-    def size(self) -> int:
-        """Count the images of the pool."""
-        return len(self.sampler.pool.entries)
+    def pool(self) -> EpisodePool:
+        """What the episodes are drawn from."""
+        return self.sampler.pool
+
+    def check(self, network: CMNet, count: int) -> None:
+        """Make sure that these are the features of the network's own backbone, and all that it needs.
+
+        Raises:
+            ValueError: They are not.
+        """
+        self.store.check(network)
 
     def describe(self) -> dict[str, Any]:
-        """Name the episodes."""
-        return {"kind": "features", **describe_episodes(self.sampler)}
+        """Name episodes and features."""
+        named = {"kind": "features", "fit": asdict(self.store.fit), "backbone": self.store.backbone}
+        return named | describe_episodes(self.sampler)
+
+
+class PixelBatches:
+    """Episodes as augmented images, which the backbone still has to look at."""
+
+    def __init__(self, episodes: TrainingEpisodes) -> None:
+        """Say where they come from; there must be as many as the training takes."""
+        self.episodes = episodes
+
+    def __getitem__(self, numbers: Sequence[int]) -> Episode:
+        """Read, augment and put together the episodes of these numbers."""
+        return collate([self.episodes[number] for number in numbers])
+
+    @property
+    def pool(self) -> EpisodePool:
+        """What the episodes are drawn from."""
+        return self.episodes.sampler.pool
+
+    def check(self, network: CMNet, count: int) -> None:
+        """Make sure that there are `count` episodes; every network can look at them.
+
+        Raises:
+            ValueError: There are fewer.
+        """
+        if len(self.episodes) < count:
+            raise ValueError(
+                f"There must be an episode for every place in every batch, {count} in all. Found {len(self.episodes)}. "
+                f"Give the episodes a `length` of `config.count_steps(pool) * config.batch_size`."
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Name episodes and augmentation."""
+        named = {"kind": "pixels", "augmentation": asdict(self.episodes.augmentation), "drawn by": self.episodes.seed}
+        return named | describe_episodes(self.episodes.sampler)
 
 
 def describe_episodes(sampler: EpisodeSampler) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,6 @@ class Plan:
     max_gradient_norm: float | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
 
-    def describe(self) -> str:
-        """Give everything in a form that a checkpoint can hold and another plan can be compared with."""
-        return json.dumps({one.name: getattr(self, one.name) for one in fields(self)}, sort_keys=True)
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -98,6 +95,12 @@ class Stage(lightning.LightningModule, ABC):
         self.plan, self.source, self.workers, self.folder = plan, source, workers, folder
         self.losses: list[float] = []
         self._current: tuple[object, dict[str, float]] | None = None
+
+    @cached_property
+    def description(self) -> str:
+        """Everything that the result depends on, as JSON: what a checkpoint is compared with."""
+        plan = {one.name: getattr(self.plan, one.name) for one in fields(self.plan)}
+        return json.dumps({**plan, "source": self.source.describe()}, sort_keys=True)
 
     @abstractmethod
     def learn_from(self, batch: Any) -> Outcome:
@@ -173,7 +176,7 @@ class Stage(lightning.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the plan, and the losses so far."""
         losses = torch.tensor(self.losses, dtype=torch.float64)
-        checkpoint[_STATE] = {"plan": self._describe(), "losses": losses}
+        checkpoint[_STATE] = {"plan": self.description, "losses": losses}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the losses, after making sure that the checkpoint is of this training.
@@ -182,19 +185,15 @@ class Stage(lightning.LightningModule, ABC):
             ValueError: It is of another one.
         """
         state = checkpoint.get(_STATE, {})
-        expected, found = json.loads(self._describe()), json.loads(state.get("plan", "{}"))
-        differing = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+        expected, found = json.loads(self.description), json.loads(state.get("plan", "{}"))
+        differing = list(compare_settings(expected, found))
         if differing:
             raise ValueError(
-                f"A training must be resumed with the settings that it began with. Found others in "
-                f"`{'`, `'.join(differing)}` than the checkpoint in the run's folder has. Restore them, choose another "
-                f"folder, or start anew by `resume=False`."
+                f"A training must be resumed with the settings that it began with. Found another value of "
+                f"`{'`, `'.join(differing)}` in the checkpoint of the run's folder. Restore it, choose another folder, "
+                f"or start anew by `resume=False`."
             )
         self.losses = state["losses"].tolist()
-
-    def _describe(self) -> str:
-        plan = json.loads(self.plan.describe())
-        return json.dumps({**plan.pop("recipe"), **plan, "source": self.source.describe()}, sort_keys=True)
 
     def _require_finite(self, value: float, where: str) -> None:
         if math.isfinite(value):
@@ -212,10 +211,19 @@ class Stage(lightning.LightningModule, ABC):
         batch, noted = self._current
         path = self.folder / f"nonfinite-step{step}-rank{self.global_rank}.safetensors"
         first = step * self.plan.batch_size
-        notes = {"step": str(step), "loss": json.dumps(noted), "plan": self._describe()}
+        notes = {"step": str(step), "loss": json.dumps(noted), "plan": self.description}
         notes["items"] = f"{first} to {first + self.plan.batch_size - 1}, over all processes"
         save_tensors(path, dict(name_tensors(batch)), notes=notes)
         return f"; its batch is in {path}"
+
+
+def compare_settings(expected: object, found: object, name: str = "") -> Iterator[str]:
+    """List the settings in which two nested dictionaries differ, such as `recipe.training.shot`."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for key in sorted({*expected, *found}):
+            yield from compare_settings(expected.get(key), found.get(key), f"{name}.{key}".lstrip("."))
+    elif expected != found:
+        yield name
 
 
 def name_tensors(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import lightning
 
-from fewshot.batches import BatchSource, FeatureBatches
+from fewshot.batches import FeatureBatches, PixelBatches
+from fewshot.data.storage import hash_tensors
 from fewshot.episodic import EpisodicStage
 from fewshot.hardware import Hardware
 from fewshot.keeping import Saver, Selector
 from fewshot.loops import run_stage
 from fewshot.model.cmnet import CMNet
-from fewshot.schedules import count_steps
 from fewshot.stages import NonFiniteLossError, Plan
 from fewshot.training_config import TrainingConfig
 
-__all__ = ["FeatureBatches", "NonFiniteLossError", "TrainingConfig", "TrainingResult", "train"]
+__all__ = ["FeatureBatches", "NonFiniteLossError", "PixelBatches", "TrainingConfig", "TrainingResult", "train"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class TrainingResult:
 
 def train(
     network: CMNet,
-    batches: BatchSource,
+    batches: FeatureBatches | PixelBatches,
     config: TrainingConfig,
     *,
     seed: int,
@@ -82,6 +82,7 @@ def train(
             f"`validate` must score the network where `select` is not 'last'. Found `select = {config.select!r}` and "
             f"no `validate`. Pass a function, or select the last weights."
         )
+    batches.check(network, config.count_steps(batches.pool) * config.batch_size)
     plan = _make_plan(network, batches, config, seed)
     stage = EpisodicStage(network, config, plan, batches, workers=hardware.workers, folder=folder)
     selector = _make_selector(network, config, plan, folder, save, validate)
@@ -98,16 +99,19 @@ def train(
     return TrainingResult(tuple(stage.losses), scores, selected, _list_weights(folder))
 
 
-def _make_plan(network: CMNet, batches: BatchSource, config: TrainingConfig, seed: int) -> Plan:
+def _make_plan(network: CMNet, batches: FeatureBatches | PixelBatches, config: TrainingConfig, seed: int) -> Plan:
+    # How often something is written changes nothing in what is learnt.
+    settings = {name: value for name, value in asdict(config).items() if name not in ("checkpoint_every", "keep_every")}
+    weights = hash_tensors(network.backbone.state_dict())
     return Plan(
         name="episodic training",
-        steps=count_steps(config.epochs, config.steps, images=batches.size, batch_size=config.batch_size),
+        steps=config.count_steps(batches.pool),
         batch_size=config.batch_size,
         seed=seed,
         power=config.power,
         warmup=config.warmup,
         max_gradient_norm=config.max_gradient_norm,
-        recipe={"training": asdict(config), "network": asdict(network.config)},
+        recipe={"training": settings, "network": asdict(network.config), "backbone": weights},
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSampler, Order
 from fewshot.options import require_choice, require_positive
-from fewshot.schedules import require_length
+from fewshot.schedules import count_steps, require_length
 
 OptimizerName = Literal["sgd", "adamw"]
 Selection = Literal["last", "base_val", "test"]
@@ -81,6 +81,14 @@ class TrainingConfig:
                 )
         for name, choices in (("optimizer", OptimizerName), ("order", Order), ("select", Selection)):
             require_choice(name, getattr(self, name), get_args(choices))
+
+    def count_steps(self, pool: EpisodePool) -> int:
+        """Give the number of weight updates on episodes of a pool.
+
+        Raises:
+            ValueError: An epoch holds no whole batch.
+        """
+        return count_steps(self.epochs, self.steps, images=len(pool.entries), batch_size=self.batch_size)
 
     def make_sampler(self, pool: EpisodePool, *, seed: int) -> EpisodeSampler:
         """Draw from a pool the episodes that this training is made of.

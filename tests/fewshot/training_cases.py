@@ -13,12 +13,10 @@ import torch
 
 from fewshot.batches import FeatureBatches
 from fewshot.checkpoint import save_checkpoint
-from fewshot.data.labels import mask_of_class
-from fewshot.data.pools import EpisodePool, training_pool
-from fewshot.data.sampling import EpisodeSpec
+from fewshot.data.fitting import Fit
+from fewshot.data.pools import training_pool
 from fewshot.data.synthetic import Synthetic, SyntheticRecipe
-from fewshot.data.transforms import normalise_images
-from fewshot.episode import Episode
+from fewshot.extraction import load_features
 from fewshot.hardware import Hardware
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
@@ -51,37 +49,13 @@ def make_network(config: CMNetConfig = NETWORK) -> CMNet:
         return CMNet(config)
 
 
-class Encoder:
-    """Features of a pool's pictures, computed when they are asked for."""
-
-    def __init__(self, network: CMNet, data: Synthetic, pool: EpisodePool) -> None:
-        self.network, self.data, self.pool = network, data, pool
-
-    def gather(self, specs: Sequence[EpisodeSpec]) -> EncodedEpisode:
-        """Read, normalise and encode."""
-        queries, supports = [], []
-        for spec in specs:
-            queries.append(self._read(spec.query, spec.class_id))
-            supports.append([self._read(number, spec.class_id) for number in spec.supports])
-        episode = Episode(
-            support_images=torch.stack([torch.stack([image for image, _ in shots]) for shots in supports]),
-            support_masks=torch.stack([torch.stack([mask for _, mask in shots]) for shots in supports]),
-            query_image=torch.stack([image for image, _ in queries]),
-            query_mask=torch.stack([mask for _, mask in queries]),
-            class_id=torch.tensor([spec.class_id for spec in specs]),
-        )
-        return self.network.encode(episode)
-
-    def _read(self, number: int, class_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-        picture = self.data.read(self.pool.entries[number])
-        return normalise_images(picture.image), mask_of_class(picture.labels, class_id).long()
-
-
 def make_batches(network: CMNet, cache: Path, config: TrainingConfig = SCHEDULE) -> FeatureBatches:
-    """Draw episodes of the base classes."""
+    """Draw episodes of the base classes, their features kept in memory."""
     data = Synthetic(TINY, cache=cache)
-    pool = training_pool(data.load_index().train, data.fold(0), rule=data.draw_rule)
-    return FeatureBatches(Encoder(network, data, pool), config.make_sampler(pool, seed=1))
+    index = data.load_index(0)
+    pool = training_pool(index.train, data.fold(0), rule=data.draw_rule)
+    store = load_features(network, data, pool, Fit(64), digest=index.train.digest)
+    return FeatureBatches(store, config.make_sampler(pool, seed=1))
 
 
 class DeadlyBatches(FeatureBatches):
