@@ -18,12 +18,17 @@ class MaskRefinement(nn.Module):
     Args:
         decoder: The decoder, built with `HISTORY_CHANNELS` if `passes` is positive and with 0 otherwise.
         passes: Further passes in eval mode; 0 switches refinement off.
-        probability: Of the further pass in training, drawn per batch from torch's generator.
+        probability: Of the further pass in training, drawn per batch from `draws`.
+
+    Attributes:
+        draws: A generator of its own, which training seeds alike in all processes that share a batch: they drop
+            different channels, but make the same passes.
     """
 
     def __init__(self, decoder: ASPPDecoder | FEMDecoder, *, passes: int, probability: float) -> None:
         super().__init__()
         self.decoder, self.passes, self.probability = decoder, passes, probability
+        self.draws = torch.Generator()
 
     def forward(
         self,
@@ -44,4 +49,4 @@ class MaskRefinement(nn.Module):
     def _further_passes(self) -> int:
         if not self.training or self.passes == 0:
             return self.passes
-        return int(torch.rand(()).item() < self.probability)
+        return int(torch.rand((), generator=self.draws).item() < self.probability)
