@@ -141,9 +141,7 @@ def _first_prior(tasks: Sequence[Panel]) -> tuple[Panel, Tensor | None]:
 
 def _show_supports(panel: Panel) -> Tensor:
     """Show the supports with their masks, several as tiles of a square."""
-    tinted = [
-        overlay_mask(image, mask) for image, mask in zip(panel.support_images, panel.support_masks, strict=True)
-    ]
+    tinted = [overlay_mask(image, mask) for image, mask in zip(panel.support_images, panel.support_masks, strict=True)]
     if len(tinted) == 1:
         return tinted[0]
     side = next(side for side in range(2, len(tinted) + 1) if side * side >= len(tinted))
@@ -188,7 +186,8 @@ def _draw_cell(axes: Axes, cell: _Cell | None) -> None:
 
 def _draw_scale(figure: Figure, axes: Sequence[Axes], top: float) -> None:
     scale = ScalarMappable(Normalize(0, top), MAP_COLOURS)
-    bar = figure.colorbar(scale, ax=list(axes), orientation="horizontal", fraction=0.04, pad=0.02, aspect=12, shrink=0.8)
+    bar = figure.colorbar(
+        scale, ax=list(axes), orientation="horizontal", fraction=0.04, pad=0.02, aspect=12, shrink=0.8
+    )
     bar.set_ticks([0, top], labels=["0", f"{top:.2g}"])
     bar.ax.tick_params(labelsize=SMALL_FONT_SIZE, length=2)
-

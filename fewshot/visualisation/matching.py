@@ -42,9 +42,7 @@ class Matches:
     mass: Float[Tensor, " lines"]
 
 
-def find_matches(
-    episode: Episode, prediction: Prediction, *, task: int = 0, shot: int = 0, lines: int = 40
-) -> Matches:
+def find_matches(episode: Episode, prediction: Prediction, *, task: int = 0, shot: int = 0, lines: int = 40) -> Matches:
     """Join each support node on the object to the query node that receives most of its mass.
 
     Args:
@@ -105,7 +103,13 @@ def draw_matching(panel: Panel, matches: Sequence[Matches]) -> Figure:
     for shot, (axes, picture, found) in enumerate(zip(grid, pictures, matches, strict=True)):
         title = "support" if len(matches) == 1 else f"support {shot + 1}"
         _draw_pair(axes, picture, answer, title)
-        _draw_lines(axes, _to_height(found.starts, picture, 0.0), _to_height(found.ends, answer, _aspect(picture) + _GAP), found.mass, scale)
+        _draw_lines(
+            axes,
+            _to_height(found.starts, picture, 0.0),
+            _to_height(found.ends, answer, _aspect(picture) + _GAP),
+            found.mass,
+            scale,
+        )
     bar = figure.colorbar(scale, ax=list(grid), fraction=0.03, pad=0.01, aspect=30)
     bar.set_label("mass moved, in nodes", fontsize=FONT_SIZE)
     bar.ax.tick_params(labelsize=SMALL_FONT_SIZE)
