@@ -27,7 +27,9 @@ IMAGES = 12
 ORDERS: tuple[Order, ...] = ("class", "walk", "shuffle")
 
 
-def make_pool(pixels: list[dict[int, int]], *, held_out: tuple[int, ...] = (1, 2), rule: DrawRule = RULE) -> EpisodePool:
+def make_pool(
+    pixels: list[dict[int, int]], *, held_out: tuple[int, ...] = (1, 2), rule: DrawRule = RULE
+) -> EpisodePool:
     entries = [IndexEntry(f"{number}.jpg", f"{number}.png", each) for number, each in enumerate(pixels)]
     return evaluation_pool(Split(("list",), "", 0, tuple(entries)), Fold(0, (), held_out), rule=rule)
 
