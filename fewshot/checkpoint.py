@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast, get_type_hints
 
 import torch
 from safetensors import safe_open
@@ -15,10 +15,10 @@ from fewshot.data.fitting import Fit
 from fewshot.data.storage import load_tensors, save_tensors
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
-from fewshot.model.matching import MatchingConfig
-from fewshot.model.message_flow import MessageFlowConfig
 
 FORMAT = 2
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         FileNotFoundError: There is no such file.
         DamagedFileError: The file is cut short or altered.
-        ValueError: It is no checkpoint of this network, or was written by a later version.
+        ValueError: It is no checkpoint of this network, or one of another version, with other fields to configure.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -86,16 +86,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"`path` must be a checkpoint of format {FORMAT}. Found format {header.get('format')} in {path}. Use a "
             f"file that `save_checkpoint` of this version wrote."
         )
-    model = CMNet(_read_config(header["config"]))
+    model = CMNet(_rebuild(CMNetConfig, header["config"], path))
     model.load_state_dict(weights)
     return Checkpoint(model.eval(), Fit(**header["fit"]), header["versions"])
 
 
-def _read_config(fields: Mapping[str, Any]) -> CMNetConfig:
-    """Rebuild the configuration from JSON, which knows neither tuples nor dataclasses."""
-    rebuilt: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    rebuilt["flow"] = MessageFlowConfig(**fields["flow"])
-    rebuilt["matching"] = MatchingConfig(**fields["matching"])
-    return CMNetConfig(**rebuilt)
+def _rebuild(kind: type[T], values: Mapping[str, Any], path: Path) -> T:
+    """Make a dataclass of what JSON kept of it, which knows neither tuples nor dataclasses."""
+    hints = get_type_hints(kind)
+    unknown, missing = sorted(values.keys() - hints), sorted(hints.keys() - values)
+    if unknown or missing:
+        raise ValueError(
+            f"The configuration in a checkpoint must have every field of {kind.__name__} and no other. Found unknown "
+            f"{unknown} and missing {missing} in {path}. Use a file that `save_checkpoint` of this version wrote."
+        )
+    rebuilt = dict(values)
+    for name, hint in hints.items():
+        if dataclasses.is_dataclass(hint):
+            rebuilt[name] = _rebuild(cast(type, hint), values[name], path)
+        elif isinstance(values[name], list):
+            rebuilt[name] = tuple(values[name])
+    return kind(**rebuilt)
