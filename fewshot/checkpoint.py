@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from fewshot.data.fitting import Fit
 from fewshot.data.storage import load_tensors, save_tensors
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
 from fewshot.model.matching import MatchingConfig
 from fewshot.model.message_flow import MessageFlowConfig
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -26,31 +27,29 @@ class Checkpoint:
 
     Attributes:
         model: In eval mode, on the CPU.
-        image_size: Side of the square, in pixels, that images were fitted into.
+        fit: How images came onto the canvas that it was trained with.
         versions: Of Python and PyTorch when the file was written.
     """
 
     model: CMNet
-    image_size: int
+    fit: Fit
     versions: Mapping[str, str]
 
 
-def save_checkpoint(model: CMNet, path: Path, *, image_size: int) -> None:
+def save_checkpoint(model: CMNet, path: Path, *, fit: Fit) -> None:
     """Write a network to a safetensors file; its configuration goes into the header.
 
     An interruption leaves what was there before: the file is written beside its place and then moved there.
-    A training loop calls it as `save_checkpoint(model, folder / "cmnet.safetensors", image_size=64)`.
+    A training loop calls it as `save_checkpoint(model, folder / "cmnet.safetensors", fit=Fit(473))`.
 
     Args:
         model: The network, backbone included.
         path: Where to write; missing folders are made.
-        image_size: Side of the square, in pixels, that images are fitted into.
+        fit: How images come onto the canvas that it was trained with.
 
     Raises:
-        ValueError: Some weight is NaN or infinite, or `image_size` is not positive.
+        ValueError: Some weight is NaN or infinite.
     """
-    if image_size < 1:
-        raise ValueError(f"`image_size` must be positive. Found {image_size}. Pass the side of the training images.")
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     for name, value in weights.items():
         if not value.isfinite().all():
@@ -61,7 +60,7 @@ def save_checkpoint(model: CMNet, path: Path, *, image_size: int) -> None:
     header = {
         "format": FORMAT,
         "config": dataclasses.asdict(model.config),
-        "image_size": image_size,
+        "fit": dataclasses.asdict(fit),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     save_tensors(path, weights, notes={"cmnet": json.dumps(header)})
@@ -89,7 +88,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     model = CMNet(_read_config(header["config"]))
     model.load_state_dict(weights)
-    return Checkpoint(model.eval(), header["image_size"], header["versions"])
+    return Checkpoint(model.eval(), Fit(**header["fit"]), header["versions"])
 
 
 def _read_config(fields: Mapping[str, Any]) -> CMNetConfig:

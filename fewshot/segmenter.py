@@ -1,8 +1,9 @@
 """Prediction on anybody's images: files in, a mask of the query's own size out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -11,11 +12,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot.checkpoint import load_checkpoint
+from fewshot.data.boxes import Box, mask_from_boxes
+from fewshot.data.fitting import Fit, FittedImage, Placement, fit_image, restore_logits
 from fewshot.data.reading import ImageSource, describe_source, read_image, read_labels, select_object
-from fewshot.data.transforms import normalise_images
+from fewshot.data.transforms import normalise_padded
 from fewshot.episode import Episode
+from fewshot.model.backbone import Features
 from fewshot.model.cmnet import CMNet
+from fewshot.model.encoded import EncodedEpisode
 from fewshot.model.prediction import Prediction
+
+Annotation = ImageSource | Box | Sequence[Box]
+"""What shows the object in a support: a mask, or one or several boxes around it, in pixels of the upright image."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +31,16 @@ class Segmentation:
     """What was found in one query image, at its own size.
 
     Attributes:
+        image: The query, RGB, upright.
         mask: True on the object.
         probability: Of the object, at each pixel.
         prior_map: The prior mask, stretched to the image; None where the network has none.
         transport_map: The transport map, likewise.
-        episode: What the network saw: images fitted into its square, with padding.
-        prediction: What it answered about them, with the transport plan.
+        episode: What the network saw: images fitted onto its canvas, with padding.
+        prediction: What it answered about them, with the transport plan: 52 MB for each support at 473 pixels.
     """
 
+    image: UInt8[Tensor, "3 height width"]
     mask: Bool[Tensor, "height width"]
     probability: Float[Tensor, "height width"]
     prior_map: Float[Tensor, "height width"] | None
@@ -44,153 +54,191 @@ class Segmentation:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """An image in the upper left corner of a square, with what is needed to go back.
+class _Examples:
+    """The supports of a task, on the canvas and behind the backbone."""
 
-    Attributes:
-        pixels: RGB of the whole square.
-        valid: True on the image, False on the rest.
-        labels: Mask on the square; 0 where the image has none.
-        fitted_size: Height and width of the image inside the square.
-        original_size: Height and width it came with.
-    """
-
-    pixels: UInt8[Tensor, "3 side side"]
-    valid: Bool[Tensor, "side side"]
-    labels: UInt8[Tensor, "side side"]
-    fitted_size: tuple[int, int]
-    original_size: tuple[int, int]
+    images: Float[Tensor, "1 shot 3 side side"]
+    masks: UInt8[Tensor, "1 shot side side"]
+    valid: Bool[Tensor, "1 shot side side"]
+    features: Features
 
 
 class Segmenter:
     """A trained network that segments images of any size, given any number of labelled examples.
 
     Args:
-        model: The network.
-        image_size: Side of the square that images are fitted into: longer side to this, aspect kept.
-        device: Where the network runs.
+        model: The network; brought to single precision and into eval mode.
+        fit: How images come onto the canvas that it was trained with.
+        device: Where it runs, such as `cuda`; `auto` takes a GPU where there is one.
+
+    Raises:
+        ValueError: There is no such device here.
     """
 
-    def __init__(self, model: CMNet, *, image_size: int, device: torch.device | str = "cpu") -> None:
-        self.model = model.to(device).eval()
-        self.image_size = image_size
-        self.device = device
+    def __init__(self, model: CMNet, *, fit: Fit, device: torch.device | str = "cpu") -> None:
+        self.device = choose_device(device)
+        self.model = model.to(device=self.device, dtype=torch.float32).eval()
+        self.fit = fit
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, *, device: torch.device | str = "cpu") -> "Segmenter":
-        """Read a network that `fewshot.checkpoint.save_checkpoint` wrote, as the demo does."""
+        """Read a network that `fewshot.checkpoint.save_checkpoint` wrote, as every training does.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is damaged or no checkpoint of this network, or there is no such device.
+        """
         checkpoint = load_checkpoint(Path(path))
-        return cls(checkpoint.model, image_size=checkpoint.image_size, device=device)
+        return cls(checkpoint.model, fit=checkpoint.fit, device=device)
 
     def predict(
-        self,
-        query: ImageSource,
-        supports: Sequence[tuple[ImageSource, ImageSource]],
-        *,
-        label: int | None = None,
+        self, query: ImageSource, supports: Sequence[tuple[ImageSource, Annotation]], *, label: int | None = None
     ) -> Segmentation:
-        """Segment in the query what the masks show in the supports.
+        """Segment in the query what the supports show.
 
         Args:
             query: Image to segment, as a path or an open image; JPEG or PNG, any size.
-            supports: One or more pairs of image and mask. In a mask 0 is background and one label is the object; 255
-                is unknown, unless the mask is black and white (see `fewshot.data.reading.select_object`).
+            supports: One or more images, each with a mask or with boxes. In a mask 0 is background and one label is
+                the object; 255 is unknown, unless the mask is black and white (see
+                `fewshot.data.reading.select_object`). A box is (x0, y0, x1, y1); x1 and y1 lie just outside.
             label: Which label is the object, for masks that hold several.
 
         Raises:
             ValueError: There is no support; a mask is empty, holds several labels or has another size than its
-                image; or a file cannot be read (`UnreadableImageError`).
+                image; a box reaches out of its image; or a file cannot be read (`UnreadableImageError`).
         """
+        return next(self.predict_many([query], supports, label=label))
+
+    def predict_many(
+        self,
+        queries: Iterable[ImageSource],
+        supports: Sequence[tuple[ImageSource, Annotation]],
+        *,
+        label: int | None = None,
+    ) -> Iterator[Segmentation]:
+        """Segment the same object in many queries, each as `predict` would; the supports are read and encoded once.
+
+        The answers come one by one, so that a folder of any size fits in memory: take what is needed of one before
+        asking for the next.
+
+        Raises:
+            ValueError: As for `predict`; about supports at once, about a query when it is its turn.
+        """
+        examples = self._encode(supports, label)
+        return (self._segment(query, examples) for query in queries)
+
+    @torch.inference_mode()
+    def _encode(self, supports: Sequence[tuple[ImageSource, Annotation]], label: int | None) -> _Examples:
         if not supports:
             raise ValueError(
-                "`supports` must hold at least one pair of image and mask. Found none. Show the network an example of "
-                "what it should find."
+                "`supports` must hold at least one image with its mask or boxes. Found none. Show the network an "
+                "example of what it should find."
             )
-        fitted_query = fit_to_square(read_image(query), None, self.image_size)
-        fitted_supports = [self._read_support(*pair, label=label) for pair in supports]
-        episode = _gather(fitted_query, fitted_supports)
-        with torch.inference_mode():
-            prediction = self.model(episode.to(self.device))
-        return _restore(prediction, fitted_query, episode)
+        fitted = [self._read_support(*pair, label=label) for pair in supports]
+        valid = torch.stack([each.valid for each in fitted])
+        images = normalise_padded(torch.stack([each.pixels for each in fitted]), valid)
+        masks = torch.stack([each.mask for each in fitted])
+        features = self.model.extract(images.to(self.device))
+        return _Examples(images[None], masks[None], valid[None], features)
 
-    def _read_support(self, image_source: ImageSource, mask_source: ImageSource, *, label: int | None) -> Fitted:
-        image, labels = read_image(image_source), read_labels(mask_source)
-        if image.shape[-2:] != labels.shape:
-            raise ValueError(
-                f"A mask must have the size of its image. Found {labels.shape[0]} x {labels.shape[1]} (height x width) "
-                f"in {describe_source(mask_source)} where {describe_source(image_source)} has {image.shape[1]} x "
-                f"{image.shape[2]}. Pass the mask that was drawn on this image, in the same orientation."
-            )
-        chosen = select_object(labels, label=label, name=describe_source(mask_source))
-        return fit_to_square(image, chosen, self.image_size)
+    @torch.inference_mode()
+    def _segment(self, source: ImageSource, examples: _Examples) -> Segmentation:
+        image = read_image(source)
+        query = fit_image(image, None, self.fit)
+        episode = Episode(
+            support_images=examples.images,
+            support_masks=examples.masks.long(),
+            query_image=normalise_padded(query.pixels, query.valid)[None],
+            support_valid=examples.valid,
+            query_valid=query.valid[None],
+        )
+        encoded = EncodedEpisode(
+            query=self.model.extract(episode.query_image.to(self.device)),
+            supports=examples.features,
+            support_masks=episode.support_masks,
+            size=query.placement.canvas_size,
+            query_valid=episode.query_valid,
+            support_valid=episode.support_valid,
+        )
+        prediction = _bring_home(self.model.segment(encoded.to(self.device)))
+        return _restore(image, prediction, query.placement, episode)
+
+    def _read_support(self, source: ImageSource, annotation: Annotation, *, label: int | None) -> FittedImage:
+        image = read_image(source)
+        return fit_image(image, _read_annotation(source, image, annotation, label), self.fit)
 
 
-def fit_to_square(
-    image: UInt8[Tensor, "3 height width"], labels: UInt8[Tensor, "height width"] | None, side: int
-) -> Fitted:
-    """Scale the longer side of an image to `side`, keeping its aspect, and put it into the upper left corner.
+def choose_device(name: torch.device | str) -> torch.device:
+    """Find a device by its name; `auto` is a GPU where there is one.
 
-    Labels take their nearest neighbour; an object so small that it would vanish marks every pixel it touches. An
-    image more than `side` times as long as wide keeps one row or column.
+    Raises:
+        ValueError: There is no such device here.
     """
-    height, width = image.shape[-2:]
-    scale = side / max(height, width)
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    resized = functional.interpolate(image[None].float(), (rows, columns), mode="bilinear", antialias=True)[0]
-    pixels = torch.zeros(3, side, side, dtype=torch.uint8)
-    pixels[:, :rows, :columns] = resized.round().clamp(0, 255).to(torch.uint8)
-    valid = torch.zeros(side, side, dtype=torch.bool)
-    valid[:rows, :columns] = True
-    fitted = torch.zeros(side, side, dtype=torch.uint8)
-    if labels is not None:
-        fitted[:rows, :columns] = _resize_labels(labels, (rows, columns))
-    return Fitted(pixels, valid, fitted, (rows, columns), (height, width))
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        # Names that no device has, and devices that this machine or this build of PyTorch lacks.
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"`device` must be one that is here. Found {str(name)!r} ({str(error).splitlines()[0]}). Pass 'auto' or "
+            f"'cpu'."
+        ) from error
 
 
-def _resize_labels(labels: UInt8[Tensor, "height width"], size: tuple[int, int]) -> UInt8[Tensor, "rows columns"]:
-    resized = functional.interpolate(labels[None, None], size, mode="nearest-exact")[0, 0]
-    if (resized == 1).any():
-        return resized
-    touched = functional.adaptive_max_pool2d((labels == 1)[None].float(), size)[0] > 0
-    return torch.where(touched, torch.ones_like(resized), resized)
+def _read_annotation(
+    source: ImageSource, image: Tensor, annotation: Annotation, label: int | None
+) -> UInt8[Tensor, "height width"]:
+    size = (image.shape[1], image.shape[2])
+    if not isinstance(annotation, str | Path | Image.Image):
+        return mask_from_boxes(size, _list_boxes(annotation, describe_source(source)))
+    labels = read_labels(annotation)
+    if labels.shape != size:
+        raise ValueError(
+            f"A mask must have the size of its image. Found {labels.shape[0]} x {labels.shape[1]} (height x width) "
+            f"in {describe_source(annotation)} where {describe_source(source)} has {size[0]} x {size[1]}. Pass the "
+            f"mask that was drawn on this image, in the same orientation."
+        )
+    return select_object(labels, label=label, name=describe_source(annotation))
 
 
-def _gather(query: Fitted, supports: Sequence[Fitted]) -> Episode:
-    """Make an episode of one task; padding becomes the mean colour, that is 0 once normalised."""
-    images = torch.stack([query.pixels, *(support.pixels for support in supports)])
-    valid = torch.stack([query.valid, *(support.valid for support in supports)])
-    normalised = normalise_images(images) * valid.unsqueeze(1)
-    return Episode(
-        support_images=normalised[1:].unsqueeze(0),
-        support_masks=torch.stack([support.labels for support in supports]).long().unsqueeze(0),
-        query_image=normalised[:1],
-        support_valid=valid[1:].unsqueeze(0),
-        query_valid=valid[:1],
-    )
+def _list_boxes(annotation: Box | Sequence[Box], name: str) -> list[Box]:
+    """Take one box or several; every other sequence is refused."""
+    boxes: list[Any] = [annotation] if annotation and isinstance(annotation[0], int) else list(annotation)
+    for box in boxes:
+        if not isinstance(box, Sequence) or len(box) != 4 or not all(isinstance(side, int) for side in box):
+            raise ValueError(
+                f"A support must be labelled by a mask or by boxes (x0, y0, x1, y1) of whole pixels. Found {box!r} for "
+                f"{name}. Pass the path of a mask, or four whole numbers for each box."
+            )
+    return [(box[0], box[1], box[2], box[3]) for box in boxes]
 
 
-def _restore(prediction: Prediction, query: Fitted, episode: Episode) -> Segmentation:
+def _bring_home(prediction: Prediction) -> Prediction:
+    """Copy every tensor to main memory: answers of many queries would fill a GPU."""
+    moved = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
+    return replace(prediction, **{name: value.cpu() for name, value in moved.items() if isinstance(value, Tensor)})
+
+
+def _restore(
+    image: UInt8[Tensor, "3 height width"], prediction: Prediction, placement: Placement, episode: Episode
+) -> Segmentation:
     """Cut the padding off and bring logits and maps to the query's own size."""
-    logits = _uncover(prediction.logits[0], query)
-    maps = [
-        None if nodes is None else _uncover(_stretch(nodes, query.pixels.shape[-1]), query)[0]
-        for nodes in (prediction.prior_map, prediction.transport_map)
-    ]
+    logits = restore_logits(prediction.logits[0], placement, placement.original_size)
+
+    def stretch(nodes: Tensor | None) -> Tensor | None:
+        if nodes is None:
+            return None
+        size = placement.canvas_size
+        whole = functional.interpolate(nodes[None].float(), size, mode="bilinear", align_corners=True)[0]
+        return restore_logits(whole, placement, placement.original_size)[0]
+
     return Segmentation(
+        image=image,
         mask=logits[1] > logits[0],
         probability=logits.softmax(0)[1],
-        prior_map=maps[0],
-        transport_map=maps[1],
+        prior_map=stretch(prediction.prior_map),
+        transport_map=stretch(prediction.transport_map),
         episode=episode,
         prediction=prediction,
     )
-
-
-def _stretch(nodes: Float[Tensor, "1 h w"], side: int) -> Float[Tensor, "1 side side"]:
-    return functional.interpolate(nodes[None].float(), (side, side), mode="bilinear", align_corners=True)[0]
-
-
-def _uncover(square: Float[Tensor, "channels side side"], fitted: Fitted) -> Float[Tensor, "channels height width"]:
-    rows, columns = fitted.fitted_size
-    inside = square[None, :, :rows, :columns].float().cpu()
-    return functional.interpolate(inside, fitted.original_size, mode="bilinear", align_corners=False)[0]

@@ -1,19 +1,32 @@
 """Pictures of what the network saw and answered, and of how it was trained."""
 
-from fewshot.visualisation.charts import draw_loss, draw_scores
-from fewshot.visualisation.figures import save_figure
-from fewshot.visualisation.matching import draw_matching, find_matches
-from fewshot.visualisation.panels import Panel, draw_panels, overlay_mask, restore_colours, take_panel
+from fewshot.visualisation.charts import draw_class_scores, draw_differences, draw_scores
+from fewshot.visualisation.curves import Curve, draw_learning_rates, draw_loss
+from fewshot.visualisation.figures import PIXELS_PER_INCH, encode_figure, encode_picture, save_figure, save_picture
+from fewshot.visualisation.grid import draw_grid
+from fewshot.visualisation.matching import Matches, draw_matching, find_matches
+from fewshot.visualisation.overlays import overlay_map, overlay_mask, restore_colours
+from fewshot.visualisation.panels import Panel, take_panel
 
 __all__ = [
+    "PIXELS_PER_INCH",
+    "Curve",
+    "Matches",
     "Panel",
+    "draw_class_scores",
+    "draw_differences",
+    "draw_grid",
+    "draw_learning_rates",
     "draw_loss",
     "draw_matching",
-    "draw_panels",
     "draw_scores",
+    "encode_figure",
+    "encode_picture",
     "find_matches",
+    "overlay_map",
     "overlay_mask",
     "restore_colours",
     "save_figure",
+    "save_picture",
     "take_panel",
 ]

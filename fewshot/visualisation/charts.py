@@ -1,53 +1,132 @@
-"""How training went and what came of it, as charts."""
+"""What came of training, as bars and points with their spread over seeds."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 
-import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fewshot.visualisation.figures import new_figure
+from fewshot.visualisation.figures import COLOURS, FONT_SIZE, SMALL_FONT_SIZE, new_figure, tidy_axes
+
+_BAR_INCHES = 0.24
+_GROUP_SHARE = 0.8
 
 
-def draw_loss(losses: Mapping[str, Sequence[float]], *, window: int = 25) -> Figure:
-    """Draw the loss of one or more runs step by step, with a running mean.
+def draw_scores(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw the scores of several rows as bars: the mean over seeds, its standard deviation, each seed as a point.
 
     Args:
-        losses: Loss of each step, by name of the run.
-        window: Steps that are averaged.
+        scores: For each row (a network) its scores by name, in per cent, one for each seed; a name that a row lacks
+            has no bar there. A single seed has neither deviation nor point.
+    """
+    figure = _draw_bars(scores)
+    figure.axes[0].set_xlabel("per cent", fontsize=FONT_SIZE)
+    return figure
+
+
+def draw_class_scores(scores: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw the IoU of each class for one or more networks side by side.
+
+    Args:
+        scores: For each network its IoU by name of the class, in per cent.
+    """
+    classes = dict.fromkeys(name for row in scores.values() for name in row)
+    by_class = {
+        class_: {network: [row[class_]] for network, row in scores.items() if class_ in row} for class_ in classes
+    }
+    figure = _draw_bars(by_class)
+    figure.axes[0].set_xlabel("IoU, per cent", fontsize=FONT_SIZE)
+    return figure
+
+
+def draw_differences(differences: Mapping[str, Sequence[float]], *, baseline: str) -> Figure:
+    """Draw by how much each row is above another, seed by seed on the same episodes.
+
+    The bar about the mean is two standard errors long on either side; one that crosses zero shows no difference. A
+    single seed has no bar.
+
+    Args:
+        differences: For each row, what each seed scored less what the baseline scored at the same seed, in points.
+        baseline: Name of the row that was taken off.
 
     Raises:
-        ValueError: A run has no steps.
+        ValueError: There is nothing to draw.
     """
-    figure = new_figure(6.0, 3.5)
+    _require_values(differences)
+    figure = new_figure(6.4, 0.9 + 0.36 * len(differences))
     axes = figure.subplots()
-    for name, values in losses.items():
-        if not values:
-            raise ValueError(f"Every run must have at least one step. Found none in {name!r}. Leave the run out.")
-        width = min(window, len(values))
-        smooth = np.convolve(values, np.full(width, 1 / width), mode="valid")
-        (line,) = axes.plot(range(width - 1, len(values)), smooth, label=name)
-        axes.plot(values, color=line.get_color(), alpha=0.2, linewidth=0.6)
-    axes.set(xlabel="step", ylabel="loss")
-    axes.legend()
+    axes.axvline(0, color="0.4", linewidth=0.8)
+    for place, values in enumerate(differences.values()):
+        error = 2 * stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+        axes.errorbar(fmean(values), place, xerr=error, fmt="D", markersize=6, capsize=3, color=COLOURS[0])
+        axes.scatter(values, [place] * len(values), s=9, color="white", edgecolors="0.15", linewidths=0.6, zorder=3)
+        axes.annotate(
+            f"{fmean(values):+.1f}",
+            (fmean(values), place),
+            xytext=(0, 6),
+            textcoords="offset points",
+            fontsize=SMALL_FONT_SIZE,
+            horizontalalignment="center",
+        )
+    _name_rows(axes, list(differences))
+    axes.set_xlabel(f"points above {baseline}, mean ± 2 standard errors", fontsize=FONT_SIZE)
     return figure
 
 
-def draw_scores(scores: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw the scores of several rows side by side as bars, with their values.
-
-    Args:
-        scores: For each row (a network) its scores by name, in per cent; a name that a row lacks has no bar there.
-    """
-    figure = new_figure(1.5 + 1.2 * len(scores), 4.0)
+def _draw_bars(rows: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw a group of bars for each row, a colour for each name within."""
+    _require_values({f"{row}, {name}": values for row, group in rows.items() for name, values in group.items()})
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    figure = new_figure(6.4, 0.9 + len(rows) * max(0.36, _BAR_INCHES * len(names) / _GROUP_SHARE))
     axes = figure.subplots()
-    names = list(dict.fromkeys(name for row in scores.values() for name in row))
-    width = 0.8 / max(1, len(names))
+    thickness = _GROUP_SHARE / len(names)
     for number, name in enumerate(names):
-        present = [(row, values[name]) for row, values in enumerate(scores.values()) if name in values]
-        places = [row + (number - (len(names) - 1) / 2) * width for row, _ in present]
-        bars = axes.bar(places, [value for _, value in present], width, label=name)
-        axes.bar_label(bars, fmt="%.1f", fontsize=8)
-    axes.set_xticks(range(len(scores)), list(scores), fontsize=8)
-    axes.set_ylabel("per cent")
-    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+        shift = (number - (len(names) - 1) / 2) * thickness
+        places = [place + shift for place, row in enumerate(rows.values()) if name in row]
+        values = [row[name] for row in rows.values() if name in row]
+        _draw_series(axes, places, values, name, thickness, COLOURS[number % len(COLOURS)])
+    # Room for the numbers at the ends of the bars.
+    axes.set_xlim(0, 1.12 * axes.dataLim.xmax)
+    _name_rows(axes, list(rows))
+    if len(names) > 1:
+        figure.legend(loc="outside upper center", ncols=min(4, len(names)), fontsize=SMALL_FONT_SIZE, frameon=False)
     return figure
+
+
+def _draw_series(
+    axes: Axes, places: list[float], values: list[Sequence[float]], name: str, thickness: float, colour: str
+) -> None:
+    means = [fmean(seeds) for seeds in values]
+    spreads = [stdev(seeds) if len(seeds) > 1 else 0.0 for seeds in values]
+    axes.barh(places, means, thickness * 0.92, color=colour, label=name)
+    for place, seeds, mean, spread in zip(places, values, means, spreads, strict=True):
+        end, text = max([mean, *seeds]) if len(seeds) > 1 else mean, f"{mean:.1f}"
+        if len(seeds) > 1:
+            axes.errorbar(mean, place, xerr=spread, fmt="none", ecolor="0.15", elinewidth=0.9, capsize=2)
+            axes.scatter(seeds, [place] * len(seeds), s=9, color="white", edgecolors="0.15", linewidths=0.6, zorder=3)
+            end, text = max(end, mean + spread), f"{mean:.1f} ± {spread:.1f}"
+        axes.annotate(
+            text,
+            (end, place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            fontsize=SMALL_FONT_SIZE,
+            verticalalignment="center",
+        )
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    tidy_axes(axes)
+    axes.grid(visible=False, axis="y")
+    axes.set_yticks(range(len(names)), names, fontsize=FONT_SIZE)
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.tick_params(axis="y", length=0)
+
+
+def _require_values(series: Mapping[str, Sequence[float]]) -> None:
+    empty = [name for name, values in series.items() if not values]
+    if not series or empty:
+        found = f"none in {empty[0]!r}" if empty else "no row at all"
+        raise ValueError(
+            f"Every row must have at least one value. Found {found}. Leave out rows that were not evaluated."
+        )
