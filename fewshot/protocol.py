@@ -31,7 +31,7 @@ class EvaluationConfig:
             number of shots then, on the first supports of each episode; `episodes`, `seeds` and `order` play no part.
         classes: Evaluate on the held-out classes, as results are, or on the held-in ones, to choose among checkpoints
             without a look at what is tested.
-        rule: When an image counts for a class. Default: as the data set says.
+        rule: When an image counts for a class. Default, and for a `min_pixels` of None: as the data set says.
         fit: How images come to the size of the network.
         resolution: Where pixels are counted: at the `original` size of each query, or at the size that the canvas of
             `fit.mode` and this side gives it (HSNet: 400 and `square`; PFENet without `ori_resize`: 473), padding
@@ -136,7 +136,7 @@ def open_pool(dataset: DataSet, index: Index, fold: int, config: EvaluationConfi
     Raises:
         ValueError: There is no such fold.
     """
-    rule = dataset.draw_rule if config.rule is None else config.rule
+    rule = dataset.draw_rule if config.rule is None else dataset.complete_rule(config.rule)
     return evaluation_pool(index.val, dataset.fold(fold), rule=rule, classes=config.classes)
 
 
