@@ -16,7 +16,7 @@ from fewshot.data.storage import load_tensors, save_tensors
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
 
-FORMAT = 2
+FORMAT = 3
 
 T = TypeVar("T")
 
@@ -28,15 +28,27 @@ class Checkpoint:
     Attributes:
         model: In eval mode, on the CPU.
         fit: How images came onto the canvas that it was trained with.
+        trained_on: Names of the classes that training showed it, so that a test on them does not pass for one on new
+            ones; empty where nobody said.
+        settings: The configuration of the run, as JSON holds it; empty where nobody said.
         versions: Of Python and PyTorch when the file was written.
     """
 
     model: CMNet
     fit: Fit
+    trained_on: tuple[str, ...]
+    settings: Mapping[str, Any]
     versions: Mapping[str, str]
 
 
-def save_checkpoint(model: CMNet, path: Path, *, fit: Fit) -> None:
+def save_checkpoint(
+    model: CMNet,
+    path: Path,
+    *,
+    fit: Fit,
+    trained_on: tuple[str, ...] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """Write a network to a safetensors file; its configuration goes into the header.
 
     An interruption leaves what was there before: the file is written beside its place and then moved there.
@@ -46,6 +58,8 @@ def save_checkpoint(model: CMNet, path: Path, *, fit: Fit) -> None:
         model: The network, backbone included.
         path: Where to write; missing folders are made.
         fit: How images come onto the canvas that it was trained with.
+        trained_on: Names of the classes that training showed it.
+        settings: The configuration of the run, as JSON can hold it.
 
     Raises:
         ValueError: Some weight is NaN or infinite.
@@ -61,6 +75,8 @@ def save_checkpoint(model: CMNet, path: Path, *, fit: Fit) -> None:
         "format": FORMAT,
         "config": dataclasses.asdict(model.config),
         "fit": dataclasses.asdict(fit),
+        "trained_on": trained_on,
+        "settings": settings or {},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     save_tensors(path, weights, notes={"cmnet": json.dumps(header)})
@@ -88,7 +104,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     model = CMNet(_rebuild(CMNetConfig, header["config"], path))
     model.load_state_dict(weights)
-    return Checkpoint(model.eval(), Fit(**header["fit"]), header["versions"])
+    return Checkpoint(
+        model.eval(), Fit(**header["fit"]), tuple(header["trained_on"]), header["settings"], header["versions"]
+    )
 
 
 def _rebuild(kind: type[T], values: Mapping[str, Any], path: Path) -> T:
