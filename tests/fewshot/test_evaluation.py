@@ -18,12 +18,14 @@ from fewshot.data.fitting import Fit
 from fewshot.data.folder import Folder
 from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool
+from fewshot.data.storage import load_tensors, save_tensors
 from fewshot.episode import IGNORED
 from fewshot.evaluation import evaluate, evaluate_fold
 from fewshot.extraction import load_features
 from fewshot.features import FeatureStore
 from fewshot.metrics import Void
 from fewshot.model.cmnet import CMNet
+from fewshot.model.config import CMNetConfig
 from fewshot.protocol import EpisodeList, list_episodes
 from fewshot.results import Evaluation, Origin
 from tests.fewshot.photographs import CONFIG, FIT, build_network
@@ -211,8 +213,10 @@ def test_fold_is_evaluated_from_features_in_a_folder(network: CMNet, photographs
     assert computed.summarise(2).mean == pytest.approx(pixels.summarise(2).mean, abs=0.2)
 
 
-def work(rank: int, folder: Path, network: CMNet, data: Folder, episodes: EpisodeList, digest: str) -> None:
+def work(rank: int, folder: Path, config: CMNetConfig, data: Folder, episodes: EpisodeList, digest: str) -> None:
     """What each of the two processes does."""
+    network = CMNet(config)
+    network.load_state_dict(load_tensors(folder / "weights.safetensors"))
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
@@ -239,7 +243,8 @@ def test_two_processes_have_exactly_the_scores_of_one(
     episodes: EpisodeList,
     tmp_path: Path,
 ) -> None:
-    spawn(work, (tmp_path, network, photographs, episodes, photo_index.val.digest), nprocs=2)
+    save_tensors(tmp_path / "weights.safetensors", network.state_dict())
+    spawn(work, (tmp_path, network.config, photographs, episodes, photo_index.val.digest), nprocs=2)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert first == second
     assert first["pixels"] == describe(evaluate(network, photographs, episodes, CONFIG))

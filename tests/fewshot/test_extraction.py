@@ -133,6 +133,17 @@ def test_batches_and_workers_change_nothing_but_time(extract: Extractor, network
     assert_same(found, expected)
 
 
+def test_network_in_training_has_the_features_of_one_that_is_not(extract: Extractor, photographs: Folder) -> None:
+    drifting = build_network(photographs, backbone_bn="train")
+    expected = load_features(drifting, extract.data, extract.pool, FIT, digest="")
+    drifting.train()
+    found = load_features(drifting, extract.data, extract.pool, FIT, digest="")
+    assert drifting.training
+    assert drifting.backbone.training
+    assert_same(found, expected)
+    assert found.backbone == expected.backbone, "statistics did not move"
+
+
 def test_features_beyond_half_precision_are_refused(extract: Extractor, photographs: Folder) -> None:
     network = build_network(photographs)
     with torch.no_grad():

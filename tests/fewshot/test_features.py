@@ -20,7 +20,7 @@ from fewshot.model.matching import MatchingConfig
 from tests.fewshot.photographs import FIT, build_network
 
 BOXES = SupportAnnotation(kind="box")
-HALF = {"rtol": 2e-3, "atol": 2e-3}
+HALF = 2e-3
 """Rounding to 11 bits, of features of the order of 1."""
 
 
@@ -64,8 +64,8 @@ def test_gathered_episodes_are_those_of_the_images_up_to_half_precision(
     found, expected = store.gather(specs, annotation), encode(network, photographs, photo_pool, specs, fit, annotation)
     for ours, theirs in ((found.query, expected.query), (found.supports, expected.supports)):
         assert ours.mid.dtype == ours.high.dtype == torch.float16
-        torch.testing.assert_close(ours.mid.float(), theirs.mid, **HALF)
-        torch.testing.assert_close(ours.high.float(), theirs.high, **HALF)
+        torch.testing.assert_close(ours.mid.float(), theirs.mid, rtol=HALF, atol=HALF)
+        torch.testing.assert_close(ours.high.float(), theirs.high, rtol=HALF, atol=HALF)
     for name in ("support_masks", "query_mask", "query_valid", "support_valid", "class_id"):
         assert same(getattr(found, name), getattr(expected, name)), name
     assert found.size == expected.size == (64, 64)
