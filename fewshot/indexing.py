@@ -17,7 +17,8 @@ _MOST_CLASSES = 20
 
 def build_index_parser() -> ArgumentParser:
     """Make the parser of `fewshot index`."""
-    index = ArgumentParser(description="Read every mask of a data set, once; count what each fold has.")
+    description = "Read every mask of a data set, once; count what each fold has."
+    index = ArgumentParser(description=description, allow_abbrev=False)
     index.add_argument("--config", action="config", help="YAML file of these options")
     index.add_argument(
         "--data", type=DataSet, required=True, help=f"one of {', '.join(kind.__name__ for kind in DATA_SETS)}"
