@@ -37,10 +37,11 @@ class LabelMask:
         """
         labels = labels_from_bytes(read_labels(self.path))
         if labels.max() > self.class_count:
+            unknown = labels[labels > self.class_count].unique().tolist()
             raise WrongLabelError(
-                f"A mask must hold labels 0 to {self.class_count} and {IGNORED} only. Found "
-                f"{labels[labels > self.class_count].unique().tolist()[:5]} in {self.path}. Use the masks that hold classes, such as "
-                f"SegmentationClassAug, not those of colours or objects."
+                f"A mask must hold labels 0 to {self.class_count} and {IGNORED} only. Found {unknown[:5]} in "
+                f"{self.path}. Use the masks that hold classes, such as SegmentationClassAug, not those of colours or "
+                f"objects."
             )
         return labels
 

@@ -47,8 +47,7 @@ def arguments(root: Path, tmp_path: Path) -> list[str]:
 
 
 def run(arguments: Sequence[str]) -> str:
-    parser = build_index_parser()
-    return index_data(parser.instantiate(parser.parse_args(arguments)))
+    return index_data(build_index_parser().parse_args(arguments), "fewshot index")
 
 
 def read_rows(printed: str) -> list[list[str]]:
