@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fewshot.data.fitting import Fit, Mode, Placement, fit_image, resize_labels, restore_logits
+from fewshot.data.fitting import Fit, Mode, Placement, fit_image, fit_mask, fitted_size, resize_labels, restore_logits
 from fewshot.data.transforms import MEAN_COLOUR
 from fewshot.episode import IGNORED
 
@@ -87,6 +87,14 @@ def test_images_of_every_shape_keep_at_least_a_row_and_a_column(size: tuple[int,
 
 def test_an_image_without_a_mask_is_unknown_as_a_whole() -> None:
     assert fit_image(plain(40, 20), None, Fit(20)).mask.eq(IGNORED).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mask_alone_comes_to_where_its_image_lies(mode: Mode) -> None:
+    mask = torch.randint(0, 2, (50, 33), dtype=torch.uint8)
+    fitted = fit_image(plain(50, 33), mask, Fit(24, mode))
+    assert torch.equal(fit_mask(mask, fitted.placement), fitted.mask)
+    assert fitted.placement.fitted_size == fitted_size(50, 33, Fit(24, mode))
 
 
 def test_photographs_are_smoothed_when_they_shrink() -> None:
