@@ -52,6 +52,7 @@ class EvaluationConfig:
     order: Order = "walk"
     episodes_file: Path | None = None
     classes: ScoredClasses = "held_out"
+    exclude: tuple[str, ...] = ()
     rule: DrawRule | None = None
     fit: Fit = field(default_factory=Fit)
     resolution: Literal["original"] | int = "original"
@@ -135,10 +136,18 @@ def open_pool(dataset: DataSet, index: Index, fold: int, config: EvaluationConfi
     """Gather what an evaluation draws its episodes from.
 
     Raises:
-        ValueError: There is no such fold.
+        ValueError: There is no such fold, or no class is left to evaluate on.
     """
     rule = dataset.draw_rule if config.rule is None else dataset.complete_rule(config.rule)
-    return evaluation_pool(index.val, dataset.fold(fold), rule=rule, classes=config.classes)
+    division = dataset.fold(fold)
+    tested: tuple[int, ...] = getattr(division, config.classes)
+    left = tuple(class_id for class_id in tested if index.classes[class_id - 1] not in config.exclude)
+    if not left:
+        raise ValueError(
+            f"At least one class must be left to evaluate on. Found that `exclude` names all {len(tested)} of fold "
+            f"{fold}. Evaluate on another fold or data set."
+        )
+    return evaluation_pool(index.val, replace(division, **{config.classes: left}), rule=rule, classes=config.classes)
 
 
 def list_episodes(pool: EpisodePool, config: EvaluationConfig) -> tuple[EpisodeList, ...]:

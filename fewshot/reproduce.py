@@ -2,15 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from fewshot.paper import ScoreName, Table
+from fewshot.paper import ScoreName, Table, TableRow
 from fewshot.report import Report
 from fewshot.results import Result
-from fewshot.runs import RunConfig
 from fewshot.sections import differences_section, format_spread
 from fewshot.summaries import SCORE_NAMES, paper_section, result_sections
 
@@ -46,42 +45,26 @@ Results = Mapping[tuple[int, int], Result]
 """Results of one row by (fold, seed)."""
 
 
-def plan_runs(config: RunConfig, preset: str, grid: Grid) -> dict[tuple[int, int], RunConfig]:
-    """Name the runs of a row by fold and seed, each with a folder of its own below the preset's name.
-
-    Rows that several tables share have one folder, so they are run once.
-    """
-    return {
-        (fold, seed): replace(
-            config, fold=fold, seed=seed, output=grid.output / preset.rpartition("/")[2] / f"fold{fold}-seed{seed}"
-        )
-        for fold in grid.folds
-        for seed in grid.seeds
-    }
+Make = Callable[[TableRow, int, int, Path], Result]
+"""Makes the run of a row, a fold and a seed in a folder, or finds it there."""
 
 
-def reproduce_table(
-    table: Table, rows: Mapping[str, RunConfig], grid: Grid, *, make: Callable[[RunConfig], Result]
-) -> dict[str, Results]:
-    """Run what is not there yet, row after row, and gather the results of a table.
+def run_folder(grid: Grid, row: TableRow, fold: int, seed: int) -> Path:
+    """Name the folder of a run by its preset, so that rows that several tables share are run once."""
+    return grid.output / row.preset.rpartition("/")[2] / f"fold{fold}-seed{seed}"
 
-    Args:
-        table: Which one.
-        rows: The configuration of each row by its preset, but for fold, seed and folder.
-        grid: Folds, seeds and folder.
-        make: Makes a run, or finds it in its folder.
 
-    Returns:
-        The results of each row, by its name.
-    """
+def reproduce_table(table: Table, grid: Grid, make: Make) -> dict[str, Results]:
+    """Make every run of a table, row after row, and gather the results by the names of the rows."""
     total, done = len(table.rows) * len(grid.folds) * len(grid.seeds), 0
     results: dict[str, Results] = {}
     for row in table.rows:
         found: dict[tuple[int, int], Result] = {}
-        for (fold, seed), config in plan_runs(rows[row.preset], row.preset, grid).items():
-            done += 1
-            logger.info("Run %d of %d: %s, fold %d, seed %d.", done, total, row.name, fold, seed)
-            found[fold, seed] = make(config)
+        for fold in grid.folds:
+            for seed in grid.seeds:
+                done += 1
+                logger.info("Run %d of %d: %s, fold %d, seed %d.", done, total, row.name, fold, seed)
+                found[fold, seed] = make(row, fold, seed, run_folder(grid, row, fold, seed))
         results[row.name] = found
     return results
 

@@ -30,6 +30,9 @@ from fewshot.training import TrainingConfig, TrainingResult, train
 INITIALISATION_SEED = 7919
 """Added to the seed of a run for its initial weights, so that they and its episodes come from different streams."""
 
+TRAINING = "training"
+"""Folder, inside that of a run, of what training keeps."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -175,7 +178,7 @@ def prepare_backbone(config: RunConfig, index: Index) -> Backbone:
 def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingResult:
     """Train a network in place on the held-in classes, in the folder `training` of the run."""
     fold = config.data.fold(config.fold)
-    rule = config.data.draw_rule if config.rule is None else config.rule
+    rule = config.data.draw_rule if config.rule is None else config.data.complete_rule(config.rule)
     pool = training_pool(index.train, fold, convention=config.convention, rule=rule)
     sampler = config.training.make_sampler(pool, seed=config.seed)
     batches: FeatureBatches | PixelBatches
@@ -194,8 +197,13 @@ def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingRe
         batches,
         config.training,
         seed=config.seed,
-        folder=config.output / "training",
-        save=partial(save_checkpoint, fit=config.evaluation.fit),
+        folder=config.output / TRAINING,
+        save=partial(
+            save_checkpoint,
+            fit=config.evaluation.fit,
+            trained_on=tuple(index.classes[class_id - 1] for class_id in fold.held_in),
+            settings=config.describe(),
+        ),
         validate=None if config.training.select == "last" else partial(validate, config=config),
         hardware=config.hardware,
     )

@@ -16,11 +16,13 @@ from fewshot.checkpoint import save_checkpoint
 from fewshot.data.fitting import Fit
 from fewshot.data.pools import training_pool
 from fewshot.data.synthetic import Synthetic, SyntheticRecipe
+from fewshot.data.storage import hash_tensors
 from fewshot.extraction import load_features
 from fewshot.hardware import Hardware
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
 from fewshot.model.encoded import EncodedEpisode
+from fewshot.stages import name_tensors
 from fewshot.training import TrainingConfig, TrainingResult, train
 
 TINY = SyntheticRecipe(base_classes=3, novel_classes=2, base_images=8, novel_images=5)
@@ -56,6 +58,11 @@ def make_batches(network: CMNet, cache: Path, config: TrainingConfig = SCHEDULE)
     pool = training_pool(index.train, data.fold(0), rule=data.draw_rule)
     store = load_features(network, data, pool, Fit(64), digest=index.train.digest)
     return FeatureBatches(store, config.make_sampler(pool, seed=1))
+
+
+def name_by_content(batch: object) -> str:
+    """Name a batch so that equal names mean equal bits."""
+    return hash_tensors(dict(name_tensors(batch)))
 
 
 class DeadlyBatches(FeatureBatches):
