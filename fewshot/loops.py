@@ -86,7 +86,7 @@ def run_stage(
     checkpoint = None if folder is None else folder / RESUME
     with _surroundings(hardware):
         trainer = lightning.Trainer(
-            accelerator=hardware.accelerator,
+            accelerator="gpu" if hardware.device.type == "cuda" else "cpu",
             devices=hardware.devices,
             num_nodes=hardware.nodes,
             strategy=hardware.strategy,
@@ -119,7 +119,7 @@ def _make_loggers(folder: Path | None) -> list[Logger]:
 @contextmanager
 def _surroundings(hardware: Hardware) -> Iterator[None]:
     """Keep what Lightning changes for a run inside the run."""
-    devices = [] if hardware.accelerator == "cpu" else list(range(torch.cuda.device_count()))
+    devices = range(torch.cuda.device_count()) if hardware.device.type == "cuda" else []
     deterministic = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         for message, category in _OVERHEARD:

@@ -4,7 +4,6 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 
 from fewshot.data.storage import load_tensors
@@ -19,7 +18,7 @@ def find_port() -> int:
 
 def test_two_processes_train_the_weights_of_one(tiny_cache: Path, tmp_path: Path) -> None:
     config = replace(SCHEDULE, steps=6, dice_weight=0.5)
-    network, result = run_tiny(None, tiny_cache, config, network=STEADY)
+    network, _ = run_tiny(None, tiny_cache, config, network=STEADY)
     port = find_port()
     jobs = [(train_on_rank, (rank, port, tmp_path, tiny_cache, config)) for rank in range(2)]
     assert run_in_processes(jobs) == [0, 0]

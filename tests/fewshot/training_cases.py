@@ -41,7 +41,7 @@ NETWORK = CMNetConfig(
     refinement_passes=1,
     refinement_probability=0.5,
 )
-save = partial(save_checkpoint, image_size=64)
+save = partial(save_checkpoint, fit=Fit(64))
 
 
 def make_network(config: CMNetConfig = NETWORK) -> CMNet:
