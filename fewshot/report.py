@@ -134,7 +134,11 @@ def render_report(report: Report) -> str:
     """Make the page. Whatever the report says is text; none of it can become markup."""
     # StrictUndefined: a name that is misspelt in the template fails instead of printing nothing.
     environment = Environment(
-        loader=PackageLoader("fewshot"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("fewshot"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["cell"] = format_cell
     return environment.get_template("report.html").render(report=report)
