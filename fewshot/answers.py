@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fewshot.report import Figure, Report, Section, Table
+from fewshot.report import Cell, Figure, Report, Section, Table
 from fewshot.sections import matching_section, pictures_section
 from fewshot.segmenter import Segmentation
 from fewshot.visualisation import (
@@ -42,6 +42,8 @@ class Answer:
         size: Its height and width.
         share: How much of it is the object, in [0, 1].
         certainty: Mean probability on the object; None where none was found.
+        fg_flow_fraction: Share of the mass moved that comes from the supports' object; None without transport.
+        flow_entropy: How evenly that mass is spread over pairs of nodes, in [0, 1]; likewise.
         pictures: What it looked like; None where the report has enough of them.
     """
 
@@ -49,6 +51,8 @@ class Answer:
     size: tuple[int, int]
     share: float
     certainty: float | None
+    fg_flow_fraction: float | None
+    flow_entropy: float | None
     pictures: "Pictures | None"
 
 
@@ -75,12 +79,14 @@ def summarise_answer(found: Segmentation, name: str, *, pictured: bool) -> Answe
         name: Of the query's file.
         pictured: Whether the report shows it.
     """
-    inside = found.probability[found.mask]
+    inside, prediction = found.probability[found.mask], found.prediction
     return Answer(
         name=name,
         size=(found.mask.shape[0], found.mask.shape[1]),
         share=found.mask.float().mean().item(),
         certainty=inside.mean().item() if len(inside) else None,
+        fg_flow_fraction=None if prediction.fg_flow_fraction is None else prediction.fg_flow_fraction.item(),
+        flow_entropy=None if prediction.flow_entropy is None else prediction.flow_entropy.item(),
         pictures=_take_pictures(found, name) if pictured else None,
     )
 
@@ -151,17 +157,17 @@ def _find_matches(found: Segmentation) -> tuple[Matches, ...] | None:
 
 
 def _list_answers(answers: Sequence[Answer]) -> Section:
-    rows = tuple(
-        (
-            answer.name,
-            f"{answer.size[1]} × {answer.size[0]}",
-            100 * answer.share,
-            None if answer.certainty is None else 100 * answer.certainty,
-        )
-        for answer in answers
-    )
-    columns = ("query", "width × height", "object, % of pixels", "mean probability on it, %")
-    return Section("Answers", (Table(columns, rows),), folded=len(answers) > PICTURED)
+    columns = ["query", "width × height", "object, % of pixels", "mean probability on it, %"]
+    transport = any(answer.fg_flow_fraction is not None for answer in answers)
+    if transport:
+        columns += ["mass from the object, % of what moved", "entropy of the flow, %"]
+    rows: list[tuple[Cell, ...]] = []
+    for answer in answers:
+        shares = [answer.share, answer.certainty]
+        shares += [answer.fg_flow_fraction, answer.flow_entropy] if transport else []
+        cells = (None if share is None else 100 * share for share in shares)
+        rows.append((answer.name, f"{answer.size[1]} × {answer.size[0]}", *cells))
+    return Section("Answers", (Table(tuple(columns), tuple(rows)),), folded=len(answers) > PICTURED)
 
 
 def _show_overlay(pictures: Pictures) -> Section:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fewshot.data.dataset import DataSet
@@ -45,8 +45,8 @@ def evaluate(
 ) -> Evaluation:
     """Segment the query of every episode and count, with a progress bar.
 
-    Processes of a `torch.distributed` group share the episodes, and all of them get the scores of all. The scores
-    depend neither on the number of processes nor on that of workers.
+    Processes of a `torch.distributed` group share the batches, and all of them get the scores of all episodes, which
+    are those of a single process: what is in a batch depends neither on processes nor on workers.
 
     Args:
         network: What is evaluated, on its own device, in eval mode for the time being.
@@ -63,30 +63,26 @@ def evaluate(
     start = time.perf_counter()
     rank, processes = _find_rank()
     device = next(network.parameters()).device
-    numbers = range(rank, len(episodes.specs), processes)
+    total = len(episodes.specs)
+    shares = [list(range(total)[first : first + config.batch_size]) for first in range(0, total, config.batch_size)]
+    own = shares[rank::processes]
     if store is None:
-        batches = _read_batches(dataset, episodes, config, numbers)
+        batches = _read_batches(dataset, episodes, config, own)
     else:
         _check_store(store, network, episodes, config)
-        batches = _gather_batches(store, episodes, config, numbers)
+        batches = _gather_batches(store, episodes, config, own)
     score = SegmentationScore(tuple(episodes.pool.images_of), void=config.void)
-    counts = torch.zeros(len(episodes.specs), 2, dtype=torch.int64)
-    left = iter(numbers)
-    description = f"{episodes.shot}-shot" if episodes.seed is None else f"{episodes.shot}-shot, seed {episodes.seed}"
-    with (
-        _prepared(network, config),
-        tqdm(total=len(numbers), desc=description, unit="episode", disable=rank > 0) as bar,
-    ):
-        for batch in batches:
+    counts = torch.zeros(total, 2, dtype=torch.int64)
+    with _prepared(network, config), _open_bar(episodes, own, hidden=rank > 0) as bar:
+        for numbers, batch in zip(own, batches, strict=True):
             task = batch.task.to(device)
             encoded = task if isinstance(task, EncodedEpisode) else network.encode(task)
             logits = network.segment(encoded).logits
-            for one, truth, placement in zip(logits, batch.truths, batch.placements, strict=True):
-                number = next(left)
+            for number, one, truth, placement in zip(numbers, logits, batch.truths, batch.placements, strict=True):
                 found, true = _resize(one, truth.to(device), placement, config)
                 class_id = torch.tensor([episodes.specs[number].class_id])
                 counts[number] = score.update(found[None], true[None], class_id)[0, FOREGROUND]
-            bar.update(len(batch.truths))
+            bar.update(len(numbers))
     scores = score.sum_over_ranks(device).compute()
     pixels = sum_over_ranks(counts, device).tolist()
     return Evaluation(
@@ -116,7 +112,7 @@ def evaluate_fold(
         ValueError: There is no such fold, the classes have too few images, or as for `evaluate`.
         FileNotFoundError: Files of the data set or the `episodes_file` are missing.
     """
-    index = dataset.load_index()
+    index = dataset.load_index(fold)
     pool = open_pool(dataset, index, fold, config)
     # Before anything is computed: this refuses classes with too few images.
     lists = list_episodes(pool, config)
@@ -137,21 +133,27 @@ def evaluate_fold(
 
 
 def _read_batches(
-    dataset: DataSet, episodes: EpisodeList, config: EvaluationConfig, numbers: range
+    dataset: DataSet, episodes: EpisodeList, config: EvaluationConfig, shares: list[list[int]]
 ) -> Iterator[_Batch]:
     tests = TestEpisodes(dataset, episodes.pool, episodes.specs, config.fit, config.annotation)
-    loader = DataLoader(Subset(tests, numbers), config.batch_size, num_workers=config.workers, collate_fn=collate_tests)
+    loader = DataLoader(tests, batch_sampler=shares, num_workers=config.workers, collate_fn=collate_tests)
     return (_Batch(batch.episode, batch.truths, batch.placements) for batch in loader)
 
 
 def _gather_batches(
-    store: FeatureStore, episodes: EpisodeList, config: EvaluationConfig, numbers: range
+    store: FeatureStore, episodes: EpisodeList, config: EvaluationConfig, shares: list[list[int]]
 ) -> Iterator[_Batch]:
-    for first in range(0, len(numbers), config.batch_size):
-        specs = tuple(episodes.specs[number] for number in numbers[first : first + config.batch_size])
+    for numbers in shares:
+        specs = tuple(episodes.specs[number] for number in numbers)
         truths = tuple(store.truth(spec) for spec in specs)
         placements = tuple(store.placement(spec) for spec in specs)
         yield _Batch(store.gather(specs, config.annotation), truths, placements)
+
+
+def _open_bar(episodes: EpisodeList, shares: list[list[int]], *, hidden: bool) -> tqdm:
+    drawn = "" if episodes.seed is None else f", seed {episodes.seed}"
+    total = sum(len(numbers) for numbers in shares)
+    return tqdm(total=total, desc=f"{episodes.shot}-shot{drawn}", unit="episode", disable=hidden)
 
 
 def _resize(

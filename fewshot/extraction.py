@@ -126,6 +126,9 @@ def _compute(network: CMNet, images: _PoolImages, wanted: tuple[str, ...], *, ba
     kept: dict[str, Tensor] = {}
     labels: list[PackedMap] = []
     sizes: list[tuple[int, int]] = []
+    # In train mode a backbone may go by the statistics of the batch, which are nobody's features.
+    training = network.training
+    network.eval()
     with tqdm(total=len(images), desc="Features", unit="image") as bar:
         for batch in DataLoader(images, batch_size, num_workers=workers, collate_fn=list):
             pixels = torch.stack([one.fitted.pixels for one in batch])
@@ -136,6 +139,7 @@ def _compute(network: CMNet, images: _PoolImages, wanted: tuple[str, ...], *, ba
             labels += [one.labels for one in batch]
             sizes += [one.fitted.placement.fitted_size for one in batch]
             bar.update(len(batch))
+    network.train(training)
     packed = PackedLabels.join(labels)
     files = {name: {name: kept[name]} for name in wanted}
     files["mid"] |= {

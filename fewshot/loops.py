@@ -1,34 +1,36 @@
-"""What both training stages ask of Lightning, and how they stop when a loss is no number."""
+"""How a training stage is run on Lightning: once through its steps, resumed where it was interrupted."""
 
 import logging
 import warnings
-from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
-from torch import Tensor
+from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from fewshot.hardware import Hardware
+from fewshot.keeping import RESUME, WholeFiles
+from fewshot.stages import Stage
 
 # Lightning announces hardware and tips at level INFO on every run; they say nothing about this one.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
-
-class NonFiniteLossError(ArithmeticError):
-    """A loss or gradient became NaN or infinite."""
-
-
-@runtime_checkable
-class Batches(Protocol):
-    """What a stage is trained on: batches in order, their number known."""
-
-    def __len__(self) -> int:
-        """Count the batches."""
-        ...
-
-    def __iter__(self) -> Iterator[object]:
-        """Go through the batches."""
-        ...
+_LOG_EVERY = 10
+_OVERHEARD = (
+    # Lightning 2.6 makes tree leaves in a way that torch 2.13 has deprecated; ours has no say in it.
+    (r".*LeafSpec.*is deprecated", FutureWarning),
+    # Features lie in memory, and a worker would only copy them; whoever reads photographs sets `workers`.
+    (r".*does not have many workers", UserWarning),
+    # A frozen backbone stays in eval mode, whatever the network does.
+    (r".*module\(s\) in eval mode", UserWarning),
+    # It cannot know that our loader begins at the step of the checkpoint.
+    (r".*your dataloader is not resumable", UserWarning),
+)
+"""Warnings of Lightning that do not apply here."""
 
 
 class NamedProgressBar(TQDMProgressBar):
@@ -44,61 +46,85 @@ class NamedProgressBar(TQDMProgressBar):
         """Give the bar's name from its first moment on."""
         return self.description
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: object) -> None:
-        """Start the bar."""
+    def on_train_start(self, trainer: lightning.Trainer, *_: object) -> None:
+        """Start the bar, at the step that a checkpoint has led to: Lightning resumes within an epoch without a word."""
+        super().on_train_start(trainer, *_)
         self.train_progress_bar.reset(int(self.total_train_batches))
-        self.train_progress_bar.initial = 0
+        # What was done before counts as done, and not into the time that a step takes.
+        self.train_progress_bar.initial = self.train_progress_bar.n = trainer.global_step
         self.train_progress_bar.set_description(self.description)
 
+    def on_train_epoch_start(self, *_: object) -> None:
+        """Leave the bar as it is."""
 
-def run_stage(stage: lightning.LightningModule, batches: Batches, *, seed: int, description: str) -> None:
-    """Train a stage on every batch once, on the CPU, keeping nothing on disk: its caller does.
+
+def run_stage(
+    stage: Stage,
+    *,
+    hardware: Hardware,
+    folder: Path | None,
+    callbacks: Sequence[lightning.Callback] = (),
+    description: str,
+    resume: bool = True,
+) -> None:
+    """Train a stage in place, from its first step or from the checkpoint in its folder.
+
+    The random generators outside are left as they were.
 
     Args:
-        stage: What is trained, in place.
-        batches: The batches. No `DataLoader`: the data lie in memory, and a worker process would only copy them.
-        seed: Decides whatever is random in the stage, such as dropout; the generator outside is left as it was.
+        stage: What is trained.
+        hardware: What on.
+        folder: Of the run, for logs; None keeps nothing on disk.
+        callbacks: What happens between the steps.
         description: Name of the progress bar.
-    """
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        callbacks=[NamedProgressBar(description)],
-    )
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # Lightning 2.6 makes tree leaves in a way that torch 2.13 has deprecated; ours has no say in it.
-        warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
-        torch.manual_seed(seed)
-        trainer.fit(stage, batches)
-
-
-def require_finite(loss: Tensor, step: int, what: str) -> None:
-    """Stop before a loss that is no number reaches the weights.
-
-    Args:
-        loss: The loss of a step, a scalar.
-        step: Its number.
-        what: What was being trained on, for the message.
+        resume: Go on from the checkpoint in `folder`, if there is one.
 
     Raises:
-        NonFiniteLossError: The loss is NaN or infinite.
+        NonFiniteLossError: A loss or gradient became NaN or infinite.
+        ValueError: The checkpoint is of another training, or a batch cannot be shared evenly by the processes.
     """
-    if not torch.isfinite(loss):
-        raise NonFiniteLossError(
-            f"The loss must stay finite. Found {loss.item()} at step {step} of {what}. Lower the learning rate, or "
-            f"look at the inputs of that step: the weights are those of the step before."
+    checkpoint = None if folder is None else folder / RESUME
+    with _surroundings(hardware):
+        trainer = lightning.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy=hardware.strategy,
+            precision=hardware.lightning_precision,
+            deterministic=hardware.deterministic,
+            # The whole run is one epoch of Lightning's: its steps, not its epochs, say where a checkpoint stands.
+            max_epochs=1,
+            use_distributed_sampler=False,
+            logger=_make_loggers(folder),
+            log_every_n_steps=min(_LOG_EVERY, stage.plan.steps),
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            callbacks=[NamedProgressBar(description), *callbacks, *([] if folder is None else [LearningRateMonitor()])],
+            plugins=[WholeFiles()],
         )
+        resumed = resume and checkpoint is not None and checkpoint.is_file()
+        trainer.fit(stage, ckpt_path=checkpoint if resumed else None, weights_only=True)
 
 
-def require_positive(name: str, value: int | float) -> None:
-    """Refuse a setting that must be above zero.
+def _make_loggers(folder: Path | None) -> list[Logger]:
+    """Log to CSV, and to TensorBoard where it is installed; each start of a run into a folder of its own."""
+    if folder is None:
+        return []
+    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
+    if find_spec("tensorboard") is not None:
+        loggers.append(TensorBoardLogger(folder, name="tensorboard"))
+    return loggers
 
-    Raises:
-        ValueError: It is not.
-    """
-    if not value > 0:
-        raise ValueError(f"`{name}` must be positive. Found `{name} = {value}`. Pass a number above 0.")
+
+@contextmanager
+def _surroundings(hardware: Hardware) -> Iterator[None]:
+    """Keep what Lightning changes for a run inside the run."""
+    devices = [] if hardware.accelerator == "cpu" else list(range(torch.cuda.device_count()))
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+        for message, category in _OVERHEARD:
+            warnings.filterwarnings("ignore", message, category)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic)

@@ -8,7 +8,7 @@ nor the processes they were spread over can change a score.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Int, Integer
@@ -97,16 +97,12 @@ class SegmentationScore:
             void: What becomes of pixels whose truth is `IGNORED`.
 
         Raises:
-            ValueError: No class is given, or one is given twice, or `void` is neither of its choices.
+            ValueError: No class is given, or one twice.
         """
         if not class_ids or len(set(class_ids)) != len(class_ids):
             raise ValueError(
                 f"`class_ids` must name at least one class and none twice. Found `class_ids = {class_ids}`. Pass the "
                 f"classes that the episodes are drawn from."
-            )
-        if void not in get_args(Void):
-            raise ValueError(
-                f"`void` must be one of {', '.join(get_args(Void))}. Found `void = {void!r}`. Correct its spelling."
             )
         self.class_ids = class_ids
         self.void: Void = void

@@ -1,7 +1,6 @@
 """`fewshot predict`: segment one image or a folder of them, given examples labelled by masks or boxes."""
 
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,13 +41,14 @@ def build_predict_parser() -> ArgumentParser:
     return parser
 
 
-def predict_files(options: Namespace) -> str:
+def predict_files(options: Namespace, command: str) -> str:
     """Segment the query, or every image of a folder, and write masks, pictures and a report.
 
     The files of a single query go into `output`, those of a folder into a folder for each image, by its name.
 
     Args:
-        options: As `build_predict_parser` describes them.
+        options: As `build_predict_parser` parses them, instantiated or not.
+        command: What was typed, for the report.
 
     Returns:
         Where everything is, for the terminal.
@@ -57,6 +57,7 @@ def predict_files(options: Namespace) -> str:
         ValueError: Supports, queries or the device cannot be used, or a file that was given would be overwritten.
         FileNotFoundError: A file is missing.
     """
+    options = build_predict_parser().instantiate(options)
     supports, queries = parse_supports(options.support), list_queries(options.query)
     single = not options.query.is_dir()
     folders = [options.output if single else options.output / query.stem for query in queries]
@@ -68,7 +69,9 @@ def predict_files(options: Namespace) -> str:
         segmentation = next(found)
         write_answer(segmentation, folder)
         answers.append(summarise_answer(segmentation, query.name, pictured=len(answers) < PICTURED))
-    write_report(compose_report(answers, _describe_making(options, segmenter)), options.output / REPORT)
+    write_report(
+        compose_report(answers, _describe_making(options.checkpoint, segmenter, command)), options.output / REPORT
+    )
     written = options.output / FILE_NAMES[0] if single else f"{options.output}, {len(queries)} folders"
     return f"Masks and pictures: {written}\nReport: {options.output / REPORT}"
 
@@ -139,18 +142,15 @@ def _check_overwriting(given: Sequence[Path], folders: Sequence[Path], output: P
         )
 
 
-def _describe_making(options: Namespace, segmenter: Segmenter) -> Section:
+def _describe_making(checkpoint: Path, segmenter: Segmenter, command: str) -> Section:
     environment = describe_environment(segmenter.device)
     fit, network = segmenter.fit, segmenter.model.config
-    words = ["fewshot", "predict", "--checkpoint", str(options.checkpoint), "--support", *options.support]
-    words += ["--query", str(options.query), "--output", str(options.output), "--device", options.device]
-    words += [] if options.label is None else ["--label", str(options.label)]
     facts = {
-        "checkpoint": str(options.checkpoint),
+        "checkpoint": str(checkpoint),
         "network": f"{network.backbone}, transport: {network.transport}, prior: {'yes' if network.prior else 'no'}",
         "images": f"{fit.mode} on a canvas of {fit.size} × {fit.size} pixels",
         "commit": environment["commit"],
         "device": environment["device"],
         "versions": ", ".join(f"{name} {version}" for name, version in environment["versions"].items() if version),
     }
-    return making_section(facts, commands=[shlex.join(words)])
+    return making_section(facts, commands=[command])

@@ -11,10 +11,12 @@ from fewshot.data.index import Index
 from fewshot.data.pools import DrawRule, EpisodePool, evaluation_pool
 from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order, hash_episodes, load_episodes
 from fewshot.description import to_plain
+from fewshot.hardware import Precision
 from fewshot.metrics import Void
+from fewshot.options import require_choice
 
-Precision = Literal["32", "bf16"]
-"""Of the network: single, or bfloat16 where autocast deems it safe; transport is solved in single precision always."""
+ScoredClasses = Literal["held_out", "held_in"]
+"""Which classes of a fold an evaluation is about."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class EvaluationConfig:
         order: How queries follow each other. `walk` for PASCAL-5i and FSS-1000, `class` for COCO-20i.
         episodes_file: Episodes to evaluate on in place of drawn ones, as `save_episodes` wrote them. One run for each
             number of shots then, on the first supports of each episode; `episodes`, `seeds` and `order` play no part.
-        classes: Evaluate on the held-out classes, as results are, or on the held-in ones, to choose among checkpoints
-            without a look at what is tested.
-        rule: When an image counts for a class. Default: as the data set says.
+        classes: Evaluate on the held-out classes, as results do, or on the held-in ones, by which checkpoints can be
+            chosen without a look at what is tested.
+        rule: When an image counts for a class. Default, and for a `min_pixels` of None: as the data set says.
         fit: How images come to the size of the network.
         resolution: Where pixels are counted: at the `original` size of each query, or at the size that the canvas of
             `fit.mode` and this side gives it (HSNet: 400 and `square`; PFENet without `ori_resize`: 473), padding
@@ -40,7 +42,8 @@ class EvaluationConfig:
         annotation: What the supports are labelled with.
         batch_size: Episodes in a pass of the network.
         workers: Processes that read images; 0 reads in this one. No score depends on it.
-        precision: Of the network.
+        precision: Of the network: `32`, or `bf16` where autocast deems bfloat16 safe; transport is solved in single
+            precision always.
     """
 
     shots: tuple[int, ...] = (1, 5)
@@ -48,7 +51,8 @@ class EvaluationConfig:
     seeds: tuple[int, ...] = (321, 322, 323, 324, 325)
     order: Order = "walk"
     episodes_file: Path | None = None
-    classes: Literal["held_out", "held_in"] = "held_out"
+    classes: ScoredClasses = "held_out"
+    exclude: tuple[str, ...] = ()
     rule: DrawRule | None = None
     fit: Fit = field(default_factory=Fit)
     resolution: Literal["original"] | int = "original"
@@ -64,11 +68,9 @@ class EvaluationConfig:
         Raises:
             ValueError: A field lies outside its range.
         """
-        choices = {"order": Order, "classes": Literal["held_out", "held_in"], "void": Void, "precision": Precision}
+        choices = {"order": Order, "classes": ScoredClasses, "void": Void, "precision": Precision}
         for name, allowed in choices.items():
-            _require(
-                getattr(self, name) in get_args(allowed), name, f"be one of {get_args(allowed)}", getattr(self, name)
-            )
+            require_choice(name, getattr(self, name), get_args(allowed))
         for name, least in (("shots", 1), ("seeds", 0)):
             numbers = getattr(self, name)
             distinct = bool(numbers) and min(numbers) >= least and len(set(numbers)) == len(numbers)
@@ -134,10 +136,18 @@ def open_pool(dataset: DataSet, index: Index, fold: int, config: EvaluationConfi
     """Gather what an evaluation draws its episodes from.
 
     Raises:
-        ValueError: There is no such fold.
+        ValueError: There is no such fold, or no class is left to evaluate on.
     """
-    rule = dataset.draw_rule if config.rule is None else config.rule
-    return evaluation_pool(index.val, dataset.fold(fold), rule=rule, classes=config.classes)
+    rule = dataset.draw_rule if config.rule is None else dataset.complete_rule(config.rule)
+    division = dataset.fold(fold)
+    tested: tuple[int, ...] = getattr(division, config.classes)
+    left = tuple(class_id for class_id in tested if index.classes[class_id - 1] not in config.exclude)
+    if not left:
+        raise ValueError(
+            f"At least one class must be left to evaluate on. Found that `exclude` names all {len(tested)} of fold "
+            f"{fold}. Evaluate on another fold or data set."
+        )
+    return evaluation_pool(index.val, replace(division, **{config.classes: left}), rule=rule, classes=config.classes)
 
 
 def list_episodes(pool: EpisodePool, config: EvaluationConfig) -> tuple[EpisodeList, ...]:

@@ -1,31 +1,37 @@
 """A run: a network trained on the held-in classes of a fold and scored on the held-out ones, from one configuration."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from fewshot.batches import BatchSource, FeatureBatches
+from fewshot.batches import FeatureBatches, PixelBatches
 from fewshot.checkpoint import save_checkpoint
 from fewshot.data.augmentation import Augmentation
 from fewshot.data.dataset import DataSet
+from fewshot.data.episodes import TrainingEpisodes
 from fewshot.data.index import Index
-from fewshot.data.pools import Convention, DrawRule, EpisodePool, check_convention, evaluation_pool, training_pool
+from fewshot.data.pools import Convention, DrawRule, check_convention, training_pool
+from fewshot.description import to_plain
 from fewshot.evaluation import evaluate_fold
 from fewshot.extraction import load_features
 from fewshot.hardware import Hardware
-from fewshot.model.backbone import load_backbone_weights
+from fewshot.model.backbone import Backbone, build_backbone, load_backbone_weights
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
 from fewshot.pretraining import PretrainingConfig
 from fewshot.protocol import EvaluationConfig
-from fewshot.results import Evaluations
+from fewshot.results import Origin, Result
 from fewshot.training import TrainingConfig, TrainingResult, train
 
 INITIALISATION_SEED = 7919
 """Added to the seed of a run for its initial weights, so that they and its episodes come from different streams."""
+
+TRAINING = "training"
+"""Folder, inside that of a run, of what training keeps."""
 
 logger = logging.getLogger(__name__)
 
@@ -90,3 +96,133 @@ class RunConfig:
                 f"Seeds must be at least 0. Found `seed = {self.seed}`, `stage1_seed = {self.stage1_seed}`. Pass "
                 f"non-negative integers."
             )
+
+    @property
+    def feature_cache(self) -> Path | None:
+        """The folder of features for the evaluation; None where the backbone's statistics drift while heads train."""
+        return self.cache if self.network.backbone_bn == "eval" else None
+
+    def describe(self) -> dict[str, Any]:
+        """Say what the result depends on, as JSON can hold it: everything but folders of its own."""
+        fields = asdict(self)
+        data = {"type": type(self.data).__name__, "fields": fields.pop("data")}
+        for name in ("output", "cache"):
+            del fields[name]
+        return to_plain({"data": data, **fields})
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        network: In eval mode, with the weights that `training.select` asked for.
+        trained: How the training went.
+        result: What the network scored.
+    """
+
+    network: CMNet
+    trained: TrainingResult
+    result: Result
+
+
+def run(config: RunConfig) -> Run:
+    """Train a network and score it; whatever an interrupted run of the same folder had is taken up.
+
+    Raises:
+        NonFiniteLossError: Training broke down; the batch is kept in the folder.
+        ValueError: Data, weights or a state in the folder do not fit the configuration.
+        FileNotFoundError: Files of the data set or of weights are missing.
+    """
+    index = config.data.load_index(config.fold)
+    network = build_network(config, index)
+    trained = train_network(network, config, index)
+    network.to(config.hardware.device)
+    result = evaluate_fold(
+        network,
+        config.data,
+        config.fold,
+        config.evaluation,
+        origin=Origin(describe_selection(config, trained), config.convention, config.describe()),
+        cache=config.feature_cache,
+    )
+    return Run(network, trained, result)
+
+
+def build_network(config: RunConfig, index: Index) -> CMNet:
+    """Make the network: a head of the run's seed on a backbone that holds what the configuration says.
+
+    The backbone is random, from ImageNet, or from the supervised stage.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(INITIALISATION_SEED + config.seed)
+        network = CMNet(config.network)
+    network.backbone.load_state_dict(prepare_backbone(config, index).state_dict())
+    return network
+
+
+def prepare_backbone(config: RunConfig, index: Index) -> Backbone:
+    """Make the backbone that heads of all seeds share."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.stage1_seed)
+        backbone = build_backbone(config.network.backbone, stem=config.network.stem)
+    if config.weights is not None:
+        load_backbone_weights(backbone, config.weights)
+    elif not config.multi_task:
+        logger.warning("The backbone is random: `weights` names no file, and `multi_task` is off.")
+    if config.multi_task:
+        raise NotImplementedError
+    return backbone
+
+
+def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingResult:
+    """Train a network in place on the held-in classes, in the folder `training` of the run."""
+    fold = config.data.fold(config.fold)
+    rule = config.data.draw_rule if config.rule is None else config.data.complete_rule(config.rule)
+    pool = training_pool(index.train, fold, convention=config.convention, rule=rule)
+    sampler = config.training.make_sampler(pool, seed=config.seed)
+    batches: FeatureBatches | PixelBatches
+    if config.augmentation is None:
+        store = load_features(
+            network, config.data, pool, config.evaluation.fit, digest=index.train.digest, cache=config.cache
+        )
+        batches = FeatureBatches(store, sampler)
+    else:
+        length = config.training.count_steps(pool) * config.training.batch_size
+        batches = PixelBatches(
+            TrainingEpisodes(config.data, sampler, config.augmentation, seed=config.seed, length=length)
+        )
+    return train(
+        network,
+        batches,
+        config.training,
+        seed=config.seed,
+        folder=config.output / TRAINING,
+        save=partial(
+            save_checkpoint,
+            fit=config.evaluation.fit,
+            trained_on=tuple(index.classes[class_id - 1] for class_id in fold.held_in),
+            settings=config.describe(),
+        ),
+        validate=None if config.training.select == "last" else partial(validate, config=config),
+        hardware=config.hardware,
+    )
+
+
+def validate(network: CMNet, config: RunConfig) -> float:
+    """Score a network in mid-training: one list of episodes, of held-in or of held-out classes as `select` says."""
+    classes = "held_in" if config.training.select == "base_val" else "held_out"
+    evaluation = replace(
+        config.evaluation, shots=(config.training.shot,), seeds=config.evaluation.seeds[:1], classes=classes
+    )
+    origin = Origin("in training", config.convention)
+    result = evaluate_fold(network, config.data, config.fold, evaluation, origin=origin, cache=config.feature_cache)
+    return result.runs[0].scores.miou
+
+
+def describe_selection(config: RunConfig, trained: TrainingResult) -> str:
+    """Say which weights were scored."""
+    if config.training.select == "last":
+        return "last"
+    classes = "held-in" if config.training.select == "base_val" else "held-out"
+    return f"best mIoU on {classes} classes, step {trained.selected_step}"

@@ -56,7 +56,7 @@ def result_sections(rows: Rows, *, baseline: str | None = None, commands: Sequen
         del others[baseline]
         sections.append(differences_section(others, baseline=baseline, spread=spread, score=f"mIoU, {shots[0]}-shot"))
     by_class = {name: pool_classes(row, shots[0]) for name, row in rows.items()}
-    sections.append(classes_section(by_class, episodes=_count_episodes(next(iter(rows.values()))[0], shots[0])))
+    sections.append(classes_section(by_class, episodes=_count_episodes(next(iter(rows.values())), shots[0])))
     sections.append(making_section(_gather_facts(rows), commands=commands))
     sections.append(settings_section({name: _list_settings(row[0]) for name, row in rows.items()}))
     return tuple(sections)
@@ -90,9 +90,16 @@ def subtract_baseline(
 
 
 def pool_classes(results: Sequence[Result], shot: int) -> dict[str, float]:
-    """Give the IoU of each class by name, in per cent: pixels of all lists added up, IoUs averaged over results."""
-    pooled = [_pool_classes(result, shot) for result in results]
-    return {name: fmean(one[name] for one in pooled) for name in pooled[0]}
+    """Give the IoU of each class by name, in per cent.
+
+    Pixels of all lists of a result are added up; IoUs are averaged over the results that scored the class, which need
+    not be of one fold.
+    """
+    found: dict[str, list[float]] = {}
+    for result in results:
+        for name, one in _pool_classes(result, shot).items():
+            found.setdefault(name, []).append(one)
+    return {name: fmean(values) for name, values in found.items()}
 
 
 def paper_section(table: PaperTable, ours: Mapping[str, Mapping[int, Sequence[float]]]) -> Section:
@@ -133,12 +140,14 @@ def _pool_classes(result: Result, shot: int) -> dict[str, float]:
     }
 
 
-def _count_episodes(result: Result, shot: int) -> dict[str, int]:
-    names, runs = _name_classes(result), _runs(result, shot)
-    return {
-        names.get(class_id, str(class_id)): sum(run.scores.class_episodes[class_id] for run in runs)
-        for class_id in runs[0].scores.class_iou
-    }
+def _count_episodes(results: Sequence[Result], shot: int) -> dict[str, int]:
+    """Count the episodes of each class in all lists of one result."""
+    counts: dict[str, int] = {}
+    for result in reversed(results):
+        names, runs = _name_classes(result), _runs(result, shot)
+        for class_id in runs[0].scores.class_iou:
+            counts[names.get(class_id, str(class_id))] = sum(run.scores.class_episodes[class_id] for run in runs)
+    return counts
 
 
 def _name_classes(result: Result) -> dict[int, str]:

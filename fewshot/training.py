@@ -1,162 +1,160 @@
 """Episodic training: everything after the frozen backbone learns to segment one task after another."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import lightning
-import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
-from torch.nn import functional
 
-from fewshot.data.sampling import EpisodeSampler
-from fewshot.episode import IGNORED
-from fewshot.features import FeatureEpisodes, FeatureStore
-from fewshot.loops import require_finite, require_positive, run_stage
+from fewshot.batches import FeatureBatches, PixelBatches
+from fewshot.data.storage import hash_tensors
+from fewshot.episodic import EpisodicStage
+from fewshot.hardware import Hardware
+from fewshot.keeping import Saver, Selector
+from fewshot.loops import run_stage
 from fewshot.model.cmnet import CMNet
-from fewshot.model.prediction import Prediction
+from fewshot.stages import NonFiniteLossError, Plan
+from fewshot.training_config import TrainingConfig
+
+__all__ = ["FeatureBatches", "NonFiniteLossError", "PixelBatches", "TrainingConfig", "TrainingResult", "train"]
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How a head is trained: AdamW with a linear warm-up and a polynomial fall to zero.
+class TrainingResult:
+    """How a training went.
 
     Attributes:
-        steps: Weight updates.
-        batch_size: Episodes in an update.
-        learning_rate: The highest, reached after the warm-up.
-        weight_decay: Of AdamW.
-        power: Exponent of the fall.
-        warmup: Steps in which the learning rate rises; gentle starts leave the all-background plateau sooner.
-        max_gradient_norm: Longer gradients are shortened to this.
-        shot: Support images in an episode.
+        losses: The loss of every step, also of those before an interruption.
+        scores: The score of every validation, by step; empty where none was asked for.
+        selected_step: The step whose weights the network has.
+        checkpoints: Files of weights, by `last`, `best` and `step-...`; empty without a folder.
     """
 
-    steps: int = 700
-    batch_size: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    power: float = 0.9
-    warmup: int = 50
-    max_gradient_norm: float = 5.0
-    shot: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse values that train nothing."""
-        for name in ("steps", "batch_size", "learning_rate", "max_gradient_norm", "shot"):
-            require_positive(name, getattr(self, name))
-
-    def learning_rate_factor(self, step: int) -> float:
-        """Give the share of `learning_rate` that holds at a step, counted from 0."""
-        rise = min(1.0, (step + 1) / (self.warmup + 1))
-        return rise * max(0.0, 1.0 - step / self.steps) ** self.power
+    losses: tuple[float, ...]
+    scores: dict[int, float]
+    selected_step: int
+    checkpoints: dict[str, Path]
 
 
-class EpisodeBatches:
-    """The batches of a training run, in order: batch i holds the sampler's episodes i · batch_size and following."""
-
-    def __init__(self, store: FeatureStore, sampler: EpisodeSampler, *, steps: int, batch_size: int) -> None:
-        """Plan `steps` batches of `batch_size` episodes."""
-        self.store = store
-        self.sampler = sampler
-        self.steps = steps
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        """Count the batches."""
-        return self.steps
-
-    def __iter__(self) -> Iterator[FeatureEpisodes]:
-        """Go through the batches; every iteration gives the same ones."""
-        for step in range(self.steps):
-            yield self.store.gather(self.sampler.draw_many(step * self.batch_size, self.batch_size))
-
-
-class EpisodicStage(lightning.LightningModule):
-    """A network that learns from episodes; its backbone stays as it is."""
-
-    def __init__(self, network: CMNet, config: TrainingConfig) -> None:
-        """Wrap a network."""
-        super().__init__()
-        self.network = network
-        self.config = config
-        self.losses: list[float] = []
-
-    def on_fit_start(self) -> None:
-        """Pass Lightning's check that everything is in training mode, which a frozen backbone never is."""
-        self.network.backbone.train()
-
-    def on_train_start(self) -> None:
-        """Put the backbone back: `CMNet.train` leaves it in eval mode."""
-        self.network.train()
-
-    def training_step(self, batch: FeatureEpisodes, step: int) -> Tensor:
-        """Give the loss of a batch of episodes."""
-        prediction = self.network.segment(batch.query, batch.supports, batch.support_masks)
-        loss = compute_loss(prediction, batch.query_mask)
-        require_finite(loss, step, f"episodic training, on the episodes {batch.specs}")
-        self.losses.append(loss.item())
-        self.log("loss", loss, prog_bar=True, batch_size=len(batch.specs))
-        return loss
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Shorten long gradients, and stop at one that is no number before it reaches the weights."""
-        parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.max_gradient_norm)
-        require_finite(norm, self.global_step, "episodic training, in the length of the gradient")
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Set up AdamW on the weights that learn, and its schedule."""
-        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(weights, self.config.learning_rate, weight_decay=self.config.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.config.learning_rate_factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def compute_loss(prediction: Prediction, truth: Tensor) -> Tensor:
-    """Give the cross-entropy of the logits and of what is supervised beside them; `IGNORED` pixels do not count.
-
-    Args:
-        prediction: What the network answered.
-        truth: 1 on the object, 0 elsewhere, `IGNORED` where unknown; shape `(batch, height, width)`.
-    """
-    loss = functional.cross_entropy(prediction.logits, truth, ignore_index=IGNORED)
-    for weight, logits in zip(prediction.auxiliary_weights, prediction.auxiliary, strict=True):
-        loss = loss + weight * functional.cross_entropy(logits, truth, ignore_index=IGNORED)
-    return loss
-
-
-def train_episodically(
+def train(
     network: CMNet,
-    store: FeatureStore,
-    class_ids: tuple[int, ...],
+    batches: FeatureBatches | PixelBatches,
     config: TrainingConfig,
     *,
     seed: int,
-    description: str,
-) -> tuple[float, ...]:
-    """Train a network in place and leave it in eval mode.
+    folder: Path | None = None,
+    save: Callable[[CMNet, Path], None] | None = None,
+    validate: Callable[[CMNet], float] | None = None,
+    hardware: Hardware | None = None,
+    description: str = "Training",
+    resume: bool = True,
+) -> TrainingResult:
+    """Train a network in place and leave it in eval mode, on the CPU.
 
-    Two networks trained with the same seed see the same episodes in the same order.
+    Two networks trained with the same seed on the same source see the same episodes in the same order.
 
     Args:
         network: What learns.
-        store: Features of the training images by the network's own backbone.
-        class_ids: Classes that episodes are drawn from.
+        batches: The episodes by number, with features (`FeatureBatches`) or with pixels (`PixelBatches`).
         config: The schedule.
-        seed: Decides the episodes and what dropout drops.
+        seed: Decides what dropout drops and the like; the episodes are the source's.
+        folder: Where logs, a state to resume from and the weights go. None keeps nothing on disk.
+        save: Writes the weights to a file, such as `save_checkpoint` with its further arguments set. Needed with a
+            folder.
+        validate: Scores the network, higher is better: on held-in classes for `select = base_val`, on held-out ones for
+            `test`. Called in every process, and must answer all of them alike. Needed unless `select` is `last`.
+        hardware: What to run on. Default: one process on a GPU if there is one, else on the CPU.
         description: Name of the progress bar.
-
-    Returns:
-        The loss of every step.
+        resume: Go on from the state in the folder, if there is one; of a training that is done this gives the result.
 
     Raises:
-        NonFiniteLossError: A loss or gradient became NaN or infinite.
-        ValueError: Some class has too few images.
+        NonFiniteLossError: A loss or gradient became NaN or infinite; with a folder its batch is kept there.
+        ValueError: The state in the folder is of another training, or an argument is missing or does not fit.
     """
-    sampler = EpisodeSampler(store.data.labels, class_ids, shot=config.shot, seed=seed)
-    batches = EpisodeBatches(store, sampler, steps=config.steps, batch_size=config.batch_size)
-    stage = EpisodicStage(network, config)
-    run_stage(stage, batches, seed=seed, description=description)
+    hardware = hardware or Hardware()
+    if folder is not None and save is None:
+        raise ValueError(
+            "`save` must say how weights are written where `folder` is given. Found None. Pass `save_checkpoint` with "
+            "its arguments set, or leave `folder` out."
+        )
+    if config.select != "last" and validate is None:
+        raise ValueError(
+            f"`validate` must score the network where `select` is not 'last'. Found `select = {config.select!r}` and "
+            f"no `validate`. Pass a function, or select the last weights."
+        )
+    batches.check(network, config.count_steps(batches.pool) * config.batch_size)
+    plan = _make_plan(network, batches, config, seed)
+    stage = EpisodicStage(network, config, plan, batches, workers=hardware.workers, folder=folder)
+    selector = _make_selector(network, config, plan, folder, save, validate)
+    callbacks: list[lightning.Callback] = [] if selector is None else [selector]
+    if folder is not None and save is not None:
+        callbacks.append(_make_saver(network, config, plan, folder, save, fresh=not resume))
+    run_stage(stage, hardware=hardware, folder=folder, callbacks=callbacks, description=description, resume=resume)
     network.eval()
-    return tuple(stage.losses)
+    selected = plan.steps
+    if selector is not None and config.select != "last":
+        selector.restore_best()
+        selected = selector.best_step or plan.steps
+    scores = {} if selector is None else selector.scores
+    return TrainingResult(tuple(stage.losses), scores, selected, _list_weights(folder))
+
+
+def _make_plan(network: CMNet, batches: FeatureBatches | PixelBatches, config: TrainingConfig, seed: int) -> Plan:
+    # How often something is written changes nothing in what is learnt.
+    settings = {name: value for name, value in asdict(config).items() if name not in ("checkpoint_every", "keep_every")}
+    weights = hash_tensors(network.backbone.state_dict())
+    return Plan(
+        name="episodic training",
+        steps=config.count_steps(batches.pool),
+        batch_size=config.batch_size,
+        seed=seed,
+        power=config.power,
+        warmup=config.warmup,
+        max_gradient_norm=config.max_gradient_norm,
+        recipe={"training": settings, "network": asdict(network.config), "backbone": weights},
+    )
+
+
+def _make_selector(
+    network: CMNet,
+    config: TrainingConfig,
+    plan: Plan,
+    folder: Path | None,
+    save: Callable[[CMNet, Path], None] | None,
+    validate: Callable[[CMNet], float] | None,
+) -> Selector | None:
+    if validate is None:
+        return None
+    return Selector(
+        network,
+        lambda: validate(network),
+        steps=plan.steps,
+        every=config.validate_every,
+        path=None if folder is None else folder / "best.safetensors",
+        save=None if save is None else lambda path: save(network, path),
+    )
+
+
+def _make_saver(
+    network: CMNet,
+    config: TrainingConfig,
+    plan: Plan,
+    folder: Path,
+    save: Callable[[CMNet, Path], None],
+    *,
+    fresh: bool,
+) -> Saver:
+    return Saver(
+        folder,
+        lambda path: save(network, path),
+        steps=plan.steps,
+        every=config.checkpoint_every,
+        keep_every=config.keep_every,
+        fresh=fresh,
+    )
+
+
+def _list_weights(folder: Path | None) -> dict[str, Path]:
+    if folder is None:
+        return {}
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors")) if not path.stem.startswith("nonfinite")}

@@ -1,10 +1,10 @@
 """Training images as training sees them: scaled, turned, blurred, mirrored and cropped at random."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 from kornia.filters import filter2d_separable
 from kornia.geometry.transform import rotate
 from torch import Tensor
@@ -36,8 +36,9 @@ class Augmentation:
         rotation_probability: How often an image is turned, 0 for never.
         blur_probability: How often it is blurred by a Gaussian of 5 x 5 pixels.
         flip_probability: How often left and right change places.
-        crop_draws: How many crops are tried, at least 1, until one keeps enough of the object; else the best is taken.
-        keep_share: How much of the object's pixels is enough, between 0 and 1.
+        keep_share: How much of the object's pixels a crop must keep, between 0 and 1: the crop is drawn among those
+            that do. Where none can, it must keep this share of what the best one does. (PFENet draws among all, up to
+            31 times, until one does, and takes the last.)
     """
 
     size: int = 473
@@ -47,17 +48,14 @@ class Augmentation:
     rotation_probability: float = 0.5
     blur_probability: float = 0.5
     flip_probability: float = 0.5
-    crop_draws: int = 30
     keep_share: float = 0.85
 
     def __post_init__(self) -> None:
         """Refuse sizes, factors and shares that mean nothing."""
-        for name in ("size", "crop_draws"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 1. Found `{name} = {getattr(self, name)}`. "
-                    f"PFENet takes {getattr(Augmentation, name)}."
-                )
+        if self.size < 1:
+            raise ValueError(
+                f"`size` must be at least 1. Found `size = {self.size}`. PFENet takes {Augmentation.size}."
+            )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(
                 f"`scale` must be a smallest and a largest factor, both above 0. Found `scale = {self.scale}`. Pass "
@@ -78,7 +76,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class AugmentedImage:
-    """A crop of a training image.
+    """A training image on its way to the network, at the end of it a square crop.
 
     Attributes:
         pixels: RGB; padding has the mean colour.
@@ -86,9 +84,9 @@ class AugmentedImage:
         valid: True on the image, False on padding: beside the image, and where turning has left its place empty.
     """
 
-    pixels: UInt8[Tensor, "3 size size"]
-    labels: Integer[Tensor, "size size"]
-    valid: Bool[Tensor, "size size"]
+    pixels: UInt8[Tensor, "3 height width"]
+    labels: Integer[Tensor, "height width"]
+    valid: Bool[Tensor, "height width"]
 
 
 def augment(
@@ -102,8 +100,7 @@ def augment(
     """Scale, turn, blur, mirror and crop a labelled image, in this order, by what `generator` draws.
 
     Labels take their nearest neighbour, so that classes never mix. An image that shows an object still does
-    afterwards: one that turning would put wholly out of sight is not turned, and one that every crop tried would miss
-    is cropped around a pixel of the object.
+    afterwards: one that turning would put wholly out of sight is not turned, and crops that miss it are not drawn.
 
     Args:
         image: RGB, any size.
@@ -113,17 +110,15 @@ def augment(
             is switched off.
         unknown: Label of unknown pixels, and of padding.
     """
-    draws = torch.rand(5 + 2 * augmentation.crop_draws, generator=generator, dtype=torch.float64).tolist()
-    scale, turned, angle, blurred, flipped, *places = draws
-    image, labels = _rescale(image, labels, scale, augmentation, unknown)
-    valid = torch.ones(labels.shape, dtype=torch.bool)
+    scale, turned, angle, blurred, flipped, place = torch.rand(6, generator=generator, dtype=torch.float64).tolist()
+    picture = _rescale(image, labels, scale, augmentation, unknown)
     if turned < augmentation.rotation_probability and augmentation.rotation > 0:
-        image, labels, valid = _turn(image, labels, augmentation.rotation * (2 * angle - 1), unknown)
+        picture = _turn(picture, augmentation.rotation * (2 * angle - 1), unknown)
     if blurred < augmentation.blur_probability:
-        image = _blur(image)
+        picture = replace(picture, pixels=_blur(picture.pixels))
     if flipped < augmentation.flip_probability:
-        image, labels, valid = image.flip(-1), labels.flip(-1), valid.flip(-1)
-    return _crop(_pad(AugmentedImage(image, labels, valid), augmentation.size, unknown), places, augmentation, unknown)
+        picture = AugmentedImage(picture.pixels.flip(-1), picture.labels.flip(-1), picture.valid.flip(-1))
+    return _crop(_pad(picture, augmentation.size, unknown), place, augmentation, unknown)
 
 
 def make_generator(*numbers: int) -> torch.Generator:
@@ -139,28 +134,27 @@ def _rescale(
     draw: float,
     augmentation: Augmentation,
     unknown: int,
-) -> tuple[UInt8[Tensor, "3 rows columns"], Integer[Tensor, "rows columns"]]:
+) -> AugmentedImage:
     smallest, largest = augmentation.scale
     factor = smallest + draw * (largest - smallest)
     if augmentation.fit:
         factor *= augmentation.size / max(labels.shape)
     size = (max(1, round(labels.shape[0] * factor)), max(1, round(labels.shape[1] * factor)))
-    return resize_pixels(image, size), resize_labels(labels, size, unknown=unknown)
+    resized = resize_labels(labels, size, unknown=unknown)
+    return AugmentedImage(resize_pixels(image, size), resized, torch.ones(size, dtype=torch.bool))
 
 
-def _turn(
-    image: UInt8[Tensor, "3 height width"], labels: Integer[Tensor, "height width"], degrees: float, unknown: int
-) -> tuple[UInt8[Tensor, "3 height width"], Integer[Tensor, "height width"], Bool[Tensor, "height width"]]:
+def _turn(picture: AugmentedImage, degrees: float, unknown: int) -> AugmentedImage:
     angle = torch.tensor([degrees])
     # Whatever is to stand where nothing is becomes 0 first, because that is what comes in from outside.
     colour = torch.tensor(MEAN_COLOUR).view(3, 1, 1)
-    pixels = (rotate((image - colour)[None].float(), angle)[0] + colour).round_().clamp_(0, 255).to(torch.uint8)
-    layers: Float[Tensor, "2 height width"] = torch.stack([labels.float() - unknown, torch.ones(labels.shape)])
+    pixels = rotate((picture.pixels - colour)[None].float(), angle)[0] + colour
+    layers = torch.stack([picture.labels.float() - unknown, picture.valid.float()])
     layers = rotate(layers[None], angle, mode="nearest")[0]
-    turned, valid = (layers[0] + unknown).to(labels.dtype), layers[1] > 0.5
-    if _find_objects(labels, unknown).any() and not _find_objects(turned, unknown).any():
-        return image, labels, torch.ones_like(valid)
-    return pixels, turned, valid
+    labels = (layers[0] + unknown).to(picture.labels.dtype)
+    if _find_objects(picture.labels, unknown).any() and not _find_objects(labels, unknown).any():
+        return picture
+    return AugmentedImage(pixels.round_().clamp_(0, 255).to(torch.uint8), labels, layers[1] > 0.5)
 
 
 def _blur(image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 height width"]:
@@ -168,50 +162,41 @@ def _blur(image: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 height wid
     return filter2d_separable(image[None].float(), kernel, kernel, "replicate")[0].round_().to(torch.uint8)
 
 
-def _pad(whole: AugmentedImage, size: int, unknown: int) -> AugmentedImage:
+def _pad(picture: AugmentedImage, size: int, unknown: int) -> AugmentedImage:
     """Put an image smaller than the crop into the middle of what can be cropped, as PFENet does."""
-    rows, columns = whole.labels.shape
+    rows, columns = picture.labels.shape
     missing = (max(0, size - rows), max(0, size - columns))
     if missing == (0, 0):
-        return whole
+        return picture
     top, left = missing[0] // 2, missing[1] // 2
     around = (left, missing[1] - left, top, missing[0] - top)
     colour = torch.tensor(MEAN_COLOUR, dtype=torch.uint8).view(3, 1, 1)
-    valid = functional.pad(whole.valid, around, value=False)
+    valid = functional.pad(picture.valid, around, value=False)
     inside = (slice(top, top + rows), slice(left, left + columns))
     pixels = colour.repeat(1, *valid.shape)
-    pixels[:, *inside] = whole.pixels
-    return AugmentedImage(pixels, functional.pad(whole.labels, around, value=unknown), valid)
+    pixels[:, *inside] = picture.pixels
+    return AugmentedImage(pixels, functional.pad(picture.labels, around, value=unknown), valid)
 
 
-def _crop(whole: AugmentedImage, places: list[float], augmentation: Augmentation, unknown: int) -> AugmentedImage:
-    objects = _find_objects(whole.labels, unknown)
-    row, column = _choose_corner(objects, places, augmentation)
+def _crop(picture: AugmentedImage, place: float, augmentation: Augmentation, unknown: int) -> AugmentedImage:
+    objects = _find_objects(picture.labels, unknown)
+    row, column = _choose_corner(objects, place, augmentation)
     window = (slice(row, row + augmentation.size), slice(column, column + augmentation.size))
     return AugmentedImage(
-        whole.pixels[:, *window].contiguous(), whole.labels[window].contiguous(), whole.valid[window].contiguous()
+        picture.pixels[:, *window].contiguous(), picture.labels[window].contiguous(), picture.valid[window].contiguous()
     )
 
 
-def _choose_corner(
-    objects: Bool[Tensor, "height width"], places: list[float], augmentation: Augmentation
-) -> tuple[int, int]:
-    """Take the first crop that keeps enough of the object, or the best one; or go where the object is."""
+def _choose_corner(objects: Bool[Tensor, "height width"], place: float, augmentation: Augmentation) -> tuple[int, int]:
+    """Choose among the crops that keep enough of the object, each alike, by a draw between 0 and 1."""
     size = augmentation.size
-    free = (objects.shape[0] - size + 1, objects.shape[1] - size + 1)
-    total = int(objects.sum())
-    best, most = (0, 0), -1
-    for down, across in zip(places[::2], places[1::2], strict=True):
-        corner = (int(down * free[0]), int(across * free[1]))
-        kept = int(objects[corner[0] : corner[0] + size, corner[1] : corner[1] + size].sum())
-        if kept > most:
-            best, most = corner, kept
-        if kept >= augmentation.keep_share * total or free == (1, 1):
-            break
-    if most == 0 < total:
-        row, column = objects.nonzero()[int(places[0] * total)].tolist()
-        best = (min(max(row - size // 2, 0), free[0] - 1), min(max(column - size // 2, 0), free[1] - 1))
-    return best
+    area = functional.pad(objects.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
+    kept = area[size:, size:] - area[:-size, size:] - area[size:, :-size] + area[:-size, :-size]
+    total, best = int(area[-1, -1]), int(kept.max())
+    enough = augmentation.keep_share * (total if best >= augmentation.keep_share * total else best)
+    corners = (kept >= max(enough, min(best, 1))).nonzero()
+    row, column = corners[int(place * len(corners))].tolist()
+    return row, column
 
 
 def _find_objects(labels: Integer[Tensor, "height width"], unknown: int) -> Bool[Tensor, "height width"]:

@@ -49,7 +49,7 @@ class DataSet(ABC):
 
     @abstractmethod
     def rebuild_index(self) -> None:
-        """Make anew what `load_index` keeps in files, whatever they hold; a failure leaves them as they are.
+        """Make the index anew by reading every mask, whatever is kept in files; a failure leaves those as they are.
 
         Raises:
             ValueError: Lists or masks cannot be used.

@@ -1,6 +1,7 @@
-"""Which classes a fold keeps for the test: the folds of PASCAL-5i."""
+"""Which classes a fold keeps for the test: the folds of PASCAL-5i, of COCO-20i, and of classes in a row."""
 
 from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
 PASCAL_CLASSES = (
     "aeroplane",
@@ -27,6 +28,98 @@ PASCAL_CLASSES = (
 """Classes of PASCAL VOC; the label of a class in the masks is its place here, from 1."""
 
 PASCAL_FOLDS = 4
+
+COCO_CLASSES = (
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "train",
+    "truck",
+    "boat",
+    "traffic light",
+    "fire hydrant",
+    "stop sign",
+    "parking meter",
+    "bench",
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "backpack",
+    "umbrella",
+    "handbag",
+    "tie",
+    "suitcase",
+    "frisbee",
+    "skis",
+    "snowboard",
+    "sports ball",
+    "kite",
+    "baseball bat",
+    "baseball glove",
+    "skateboard",
+    "surfboard",
+    "tennis racket",
+    "bottle",
+    "wine glass",
+    "cup",
+    "fork",
+    "knife",
+    "spoon",
+    "bowl",
+    "banana",
+    "apple",
+    "sandwich",
+    "orange",
+    "broccoli",
+    "carrot",
+    "hot dog",
+    "pizza",
+    "donut",
+    "cake",
+    "chair",
+    "couch",
+    "potted plant",
+    "bed",
+    "dining table",
+    "toilet",
+    "tv",
+    "laptop",
+    "mouse",
+    "remote",
+    "keyboard",
+    "cell phone",
+    "microwave",
+    "oven",
+    "toaster",
+    "sink",
+    "refrigerator",
+    "book",
+    "clock",
+    "vase",
+    "scissors",
+    "teddy bear",
+    "hair drier",
+    "toothbrush",
+)
+"""Classes of COCO in the order of its numbers, which have gaps; the label of a class in the masks is its place here."""
+
+COCO_FOLDS = 4
+
+CocoFolds = Literal["interleaved", "contiguous"]
+"""Which classes a fold of COCO-20i holds out.
+
+`interleaved`: every fourth (FWB, PFENet, HSNet, BAM). `contiguous`: twenty neighbours (PANet).
+"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +151,47 @@ def pascal_fold(number: int) -> Fold:
         Shaban et al. (2017), One-Shot Learning for Semantic Segmentation, table 1.
     """
     return consecutive_fold(number, len(PASCAL_CLASSES), PASCAL_FOLDS)
+
+
+def coco_fold(number: int, convention: CocoFolds = "interleaved") -> Fold:
+    """Give fold `number` of COCO-20i.
+
+    Args:
+        number: Which fold, from 0.
+        convention: `interleaved` holds out classes `number` + 1 + 4 v, `contiguous` 20 `number` + 1 to 20 `number` + 20
+            inclusive.
+
+    Raises:
+        ValueError: There is no such fold or convention.
+
+    Example:
+        >>> coco_fold(1).held_out[:3]
+        (2, 6, 10)
+        >>> coco_fold(1, "contiguous").held_out[:3]
+        (21, 22, 23)
+
+    References:
+        Nguyen and Todorovic (2019), Feature Weighting and Boosting for Few-Shot Segmentation (interleaved).
+        Wang et al. (2019), PANet (contiguous).
+    """
+    if check_coco_folds(convention) == "contiguous":
+        return consecutive_fold(number, len(COCO_CLASSES), COCO_FOLDS)
+    check_fold(number, COCO_FOLDS)
+    held_out = range(number + 1, len(COCO_CLASSES) + 1, COCO_FOLDS)
+    return _hold_out(number, tuple(held_out), len(COCO_CLASSES))
+
+
+def check_coco_folds(name: str) -> CocoFolds:
+    """Take a convention of COCO-20i by its name, as it stands in a configuration.
+
+    Raises:
+        ValueError: There is no such convention.
+    """
+    if name not in get_args(CocoFolds):
+        raise ValueError(
+            f"The folds of COCO-20i must be {' or '.join(get_args(CocoFolds))}. Found `{name}`. Correct its spelling."
+        )
+    return cast(CocoFolds, name)
 
 
 def consecutive_fold(number: int, class_count: int, folds: int) -> Fold:

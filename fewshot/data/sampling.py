@@ -53,14 +53,23 @@ class EpisodeSampler:
             order: How queries follow each other.
 
         Raises:
-            ValueError: `shot` is smaller than 1, there is no such order, or a class has not more images than shots: an
-                episode needs those and a query.
+            ValueError: `shot` is smaller than 1, `seed` negative, there is no such order, no class, or a class has not
+                more images than shots: an episode needs those and a query.
         """
         if shot < 1:
             raise ValueError(f"`shot` must be at least 1. Found `shot = {shot}`. Pass 1 for one-shot episodes.")
+        if seed < 0:
+            raise ValueError(
+                f"`seed` must be at least 0. Found `seed = {seed}`. Pass a non-negative integer such as 0."
+            )
         if order not in get_args(Order):
             raise ValueError(
                 f"`order` must be one of {', '.join(get_args(Order))}. Found `order = {order!r}`. Correct its spelling."
+            )
+        if not pool.images_of:
+            raise ValueError(
+                f"A pool must have at least one class. Found none in fold {pool.fold.number}. Draw from the other "
+                f"classes of the fold, or from another fold."
             )
         for class_id, images in pool.images_of.items():
             if len(images) <= shot:
@@ -77,11 +86,19 @@ class EpisodeSampler:
         queries_of: dict[int, list[int]] = {class_id: [] for class_id in self.class_ids}
         for number, class_id in pool.query_pairs:
             queries_of[class_id].append(number)
-        self._queries_of = queries_of
+        # Arrays, made once: most of the time of a draw would go into making them anew.
+        self._queries_of = {class_id: np.array(numbers) for class_id, numbers in queries_of.items()}
+        self._images_of = {class_id: np.array(numbers) for class_id, numbers in pool.images_of.items()}
         self._round: tuple[int, np.ndarray] | None = None
 
     def draw(self, index: int) -> EpisodeSpec:
-        """Draw episode number `index`, from 0."""
+        """Draw episode number `index`, from 0.
+
+        Raises:
+            ValueError: `index` is negative.
+        """
+        if index < 0:
+            raise ValueError(f"Episodes must be numbered from 0. Found number {index}. Count from 0.")
         rng = np.random.default_rng((self.seed, index))
         if self.order == "class":
             class_id = self.class_ids[rng.integers(len(self.class_ids))]
@@ -89,9 +106,9 @@ class EpisodeSampler:
         else:
             query = self._walk_to(index)
             class_id = int(rng.choice(self.pool.classes_of[query]))
-        others = [number for number in rng.permutation(self.pool.images_of[class_id]).tolist() if number != query]
         # A permutation, cut: with more shots, the query and the first supports stay the same.
-        return EpisodeSpec(class_id, query, tuple(others[: self.shot]))
+        first = rng.permutation(self._images_of[class_id])[: self.shot + 1].tolist()
+        return EpisodeSpec(class_id, query, tuple([number for number in first if number != query][: self.shot]))
 
     def draw_many(self, start: int, count: int) -> tuple[EpisodeSpec, ...]:
         """Draw the `count` episodes from number `start` on."""
@@ -126,11 +143,13 @@ def load_episodes(path: Path, pool: EpisodePool) -> tuple[EpisodeSpec, ...]:
     Raises:
         FileNotFoundError: There is no such file.
         DamagedFileError: The file is cut short, altered, or holds no episodes.
-        ValueError: An episode names an image or a class that the pool does not have, or the episodes differ in shots.
+        ValueError: An episode names an image or a class that the pool does not have, an image that does not show its
+            class or one image twice; or the episodes differ in shots.
     """
     try:
         content = json.loads(path.read_bytes())
         episodes, expected = content["episodes"], content[DIGEST]
+        named = [(episode["class"], (episode["query"], *episode["supports"])) for episode in episodes]
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"A list of episodes must be a file that is there. Found nothing at {path}. Write it by an evaluation, or "
@@ -140,25 +159,34 @@ def load_episodes(path: Path, pool: EpisodePool) -> tuple[EpisodeSpec, ...]:
         raise _damaged(path, f"no list of episodes ({type(error).__name__}: {error})") from error
     if hashlib.sha256(json.dumps(episodes).encode()).hexdigest() != expected:
         raise _damaged(path, "other content")
-    number_of = {entry.image: number for number, entry in enumerate(pool.entries)}
-    for episode in episodes:
-        unknown = [name for name in (episode["query"], *episode["supports"]) if name not in number_of]
-        if unknown or episode["class"] not in pool.images_of:
-            raise ValueError(
-                f"Episodes must be about images and classes of the pool. Found {unknown or episode['class']} in "
-                f"{path}. Use the list with the data set, fold and rule that it was drawn from."
-            )
-    if len({len(episode["supports"]) for episode in episodes}) != 1:
+    shots = {len(names) - 1 for _, names in named}
+    if len(shots) != 1 or shots == {0}:
         raise ValueError(
-            f"Episodes of a list must have equally many supports, at least one episode. Found "
-            f"{sorted({len(episode['supports']) for episode in episodes})} in {path}. Split the list by shots."
+            f"A list must have episodes, all with equally many supports and at least one. Found {sorted(shots)} "
+            f"supports in {path}. Split the list by shots."
         )
-    return tuple(
-        EpisodeSpec(
-            episode["class"], number_of[episode["query"]], tuple(number_of[name] for name in episode["supports"])
+    number_of = {entry.image: number for number, entry in enumerate(pool.entries)}
+    return tuple(_find_images(pool, number_of, class_id, names, path) for class_id, names in named)
+
+
+def _find_images(
+    pool: EpisodePool, number_of: dict[str, int], class_id: int, names: tuple[str, ...], path: Path
+) -> EpisodeSpec:
+    """Turn names back into numbers: the query's, then those of the supports."""
+    unknown = [name for name in names if name not in number_of]
+    if unknown or class_id not in pool.images_of:
+        raise ValueError(
+            f"Episodes must be about images and classes of the pool. Found {unknown or class_id} in {path}. Use the "
+            f"list with the data set, fold and rule that it was drawn from."
         )
-        for episode in episodes
-    )
+    query, *supports = (number_of[name] for name in names)
+    hidden = [name for name in names if class_id not in pool.entries[number_of[name]].pixels]
+    if hidden or len(set(names)) < len(names):
+        raise ValueError(
+            f"Images of an episode must differ and show its class. Found {', '.join(hidden or names)} for class "
+            f"{class_id} in {path}. Use the list with the data set that it was drawn from."
+        )
+    return EpisodeSpec(class_id, query, tuple(supports))
 
 
 def _name_images(pool: EpisodePool, specs: Sequence[EpisodeSpec]) -> list[dict]:

@@ -1,7 +1,5 @@
 """CMNet: few-shot segmentation by message flow and partial optimal transport (Liu et al., arXiv 2108.08518)."""
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,33 +8,40 @@ from torch.nn import functional
 from fewshot.episode import Episode
 from fewshot.model.backbone import Features, build_backbone
 from fewshot.model.config import CMNetConfig
-from fewshot.model.decoder import ASPPDecoder, Decoded, FEMDecoder
+from fewshot.model.decoder import ASPPDecoder, Decoded, Decoder, FEMDecoder
 from fewshot.model.encoded import EncodedEpisode
 from fewshot.model.matching import Match, OptimalTransportMatching
 from fewshot.model.message_flow import MessageFlow
-from fewshot.model.nodes import NodeMasks, find_nodes
+from fewshot.model.nodes import NodeFeatures, NodeMasks, find_nodes
 from fewshot.model.position import build_position
 from fewshot.model.prediction import Prediction
 from fewshot.model.prior import compute_prior
 from fewshot.model.prototype import pool_prototype
+from fewshot.model.reduction import build_reduction
 from fewshot.model.refinement import HISTORY_CHANNELS, MaskRefinement
-
-_Sides = tuple[Tensor, Tensor]
 
 
 class CMNet(nn.Module):
     """The network of the paper's figure 3.
 
-    The backbone is frozen: it stays in eval mode whatever the network does, and its parameters ask for no gradient.
-    Fill it with `load_backbone_weights(model.backbone, path)` or `model.backbone.load_state_dict(...)`.
+    The backbone is frozen: its parameters ask for no gradient, and it stays in eval mode whatever the network does,
+    unless `backbone_bn` says otherwise. Fill it with `load_backbone_weights(model.backbone, path)` or
+    `model.backbone.load_state_dict(...)`.
+
+    Padding takes part in nothing: features are set to zero there before anything reads them, padded nodes send no
+    messages, move no mass and count in no mean, and decoders convolve zeros there. Only the frozen backbone sees it,
+    as what it would see at the border of an image.
     """
 
     def __init__(self, config: CMNetConfig) -> None:
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.backbone, stem=config.stem).requires_grad_(False).eval()
-        # Shared by query and support, because attention and cost compare the two.
-        self.reduction = nn.Sequential(nn.Conv2d(self.backbone.mid_channels, config.width, 1, bias=False), nn.ReLU())
+        channels = self.backbone.mid_channels
+        self.reduction = build_reduction(config.reduction, channels, config.width)
+        self.support_reduction = None
+        if not config.shared_reduction:
+            self.support_reduction = build_reduction(config.reduction, channels, config.width)
         self.position = build_position(config.position, config.width)
         self.message_flow = MessageFlow(config.width, config.message_flow, config.flow)
         self.matching = None
@@ -49,9 +54,9 @@ class CMNet(nn.Module):
         )
 
     def train(self, mode: bool = True) -> "CMNet":
-        """Set the training mode of everything but the backbone."""
+        """Set the training mode; the backbone's follows only where `backbone_bn` is `train`."""
         super().train(mode)
-        self.backbone.eval()
+        self.backbone.train(mode and self.config.backbone_bn == "train")
         return self
 
     @torch.no_grad()
@@ -77,74 +82,99 @@ class CMNet(nn.Module):
         return self.segment(self.encode(episode))
 
     def segment(self, encoded: EncodedEpisode) -> Prediction:
-        """Do everything after the backbone.
+        """Do everything after the backbone, stage by stage as in figure 3.
 
         Returns:
             Logits at the query's size, and the maps behind them.
         """
+        masks, mid, high = self._find_nodes(encoded)
+        reduced = self._reduce(mid)
+        placed = self._add_position(reduced, masks)
+        enriched = self._pass_messages(placed, masks)
+        prior = self._compute_prior(mid, high, masks)
+        match = self._match({"mid": mid, "high": high, "reduced": reduced, "post": enriched}, masks)
+        prototype = pool_prototype(enriched.supports, masks.foreground)
+        passes = self._decode(enriched.query, prototype, prior, match, masks)
+        return self._predict(passes, prior, match, encoded.size)
+
+    def _find_nodes(self, encoded: EncodedEpisode) -> tuple[NodeMasks, NodeFeatures, NodeFeatures]:
+        """Say which nodes are image and which are object, and clear the padding of mid and high-level features."""
         dtype = next(self.reduction.parameters()).dtype
         query, supports = encoded.query.to(dtype), encoded.supports.to(dtype)
-        masks = find_nodes(
-            encoded.support_masks, encoded.query_valid, encoded.support_valid, _grid(query.mid), _grid(supports.mid)
+        grid, support_grid = ((one.mid.shape[-2], one.mid.shape[-1]) for one in (query, supports))
+        masks = find_nodes(encoded.support_masks, encoded.query_valid, encoded.support_valid, grid, support_grid)
+        shape = masks.foreground.shape[:2]
+        mid = NodeFeatures(query.mid, supports.mid.unflatten(0, shape))
+        high = NodeFeatures(query.high, supports.high.unflatten(0, shape))
+        return masks, mid.keep(masks), high.keep(masks)
+
+    def _reduce(self, mid: NodeFeatures) -> NodeFeatures:
+        """Bring both sides to the network's width, by one convolution or by one each."""
+        reduce_supports = self.reduction if self.support_reduction is None else self.support_reduction
+        supports = reduce_supports(mid.supports.flatten(0, 1)).unflatten(0, mid.supports.shape[:2])
+        return NodeFeatures(self.reduction(mid.query), supports)
+
+    def _add_position(self, reduced: NodeFeatures, masks: NodeMasks) -> NodeFeatures:
+        """Tell every node where it lies in its image (eq. 5)."""
+        query = self.position(reduced.query, masks.query_valid)
+        return NodeFeatures(query, self.position(reduced.supports, masks.support_valid))
+
+    def _pass_messages(self, placed: NodeFeatures, masks: NodeMasks) -> NodeFeatures:
+        """Let nodes tell each other what they see, within and across images (eq. 6-8)."""
+        return NodeFeatures(*self.message_flow(placed.query, placed.supports, masks))
+
+    def _compute_prior(self, mid: NodeFeatures, high: NodeFeatures, masks: NodeMasks) -> Tensor | None:
+        """Make the prior mask, from support features that were masked before the last stage if so configured."""
+        if not self.config.prior:
+            return None
+        supports = high.supports
+        if self.config.prior_premask:
+            with torch.no_grad():
+                supports = self.backbone.deepen((mid.supports * masks.foreground.unsqueeze(2)).flatten(0, 1))
+        return compute_prior(high.query, supports.view_as(high.supports), masks)
+
+    def _match(self, described: dict[str, NodeFeatures], masks: NodeMasks) -> Match | None:
+        """Solve the transport problems (eq. 2-4) on the features that the configuration names."""
+        if self.matching is None:
+            return None
+        compared = described[self.config.matching.features]
+        return self.matching(compared.query, compared.supports, masks)
+
+    def _decode(
+        self, query: Tensor, prototype: Tensor, prior: Tensor | None, match: Match | None, masks: NodeMasks
+    ) -> tuple[Decoded, ...]:
+        """Run the decoder, then refine its answer, with those maps that there are."""
+        present = [one for one in (prior, None if match is None else match.map) if one is not None]
+        return self.refinement(
+            self.dropout(query),
+            self.dropout(prototype[..., None, None])[..., 0, 0],
+            torch.stack(present, dim=1) if present else query[:, :0],
+            masks.query_valid,
         )
-        reduced = self.reduction(query.mid), self.reduction(supports.mid).unflatten(0, masks.foreground.shape[:2])
-        enriched = self.message_flow(self.position(reduced[0]), self.position(reduced[1]), masks)
-        prior = self._compute_prior(query, supports, masks) if self.config.prior else None
-        match = self._match(query, supports, reduced, enriched, masks)
-        prototype = pool_prototype(enriched[1], masks.foreground)
-        passes = self._decode(enriched[0], prototype, [prior, None if match is None else match.map], masks)
+
+    def _predict(
+        self, passes: tuple[Decoded, ...], prior: Tensor | None, match: Match | None, size: tuple[int, int]
+    ) -> Prediction:
+        """Bring the last answer to the size of the image; while training, the others too."""
         auxiliary = _auxiliary(passes) if self.training else ()
         return Prediction(
-            logits=_upsample(passes[-1].logits, encoded.size),
-            auxiliary=tuple(_upsample(logits, encoded.size) for logits, _ in auxiliary),
+            logits=_upsample(passes[-1].logits, size),
+            auxiliary=tuple(_upsample(logits, size) for logits, _ in auxiliary),
             auxiliary_weights=tuple(weight for _, weight in auxiliary),
             prior_map=prior,
             transport_map=None if match is None else match.map,
             plan=None if match is None else match.plan,
-            support_grid=_grid(supports.mid),
+            query_grid=None if match is None else match.query_grid,
+            support_grid=None if match is None else match.support_grid,
+            fg_flow_fraction=None if match is None else match.fg_flow_fraction,
+            flow_entropy=None if match is None else match.flow_entropy,
         )
-
-    def _compute_prior(self, query: Features, supports: Features, masks: NodeMasks) -> Tensor:
-        """Make the prior mask, from support features that were masked before the last stage if so configured."""
-        high = supports.high
-        if self.config.prior_premask:
-            with torch.no_grad():
-                high = self.backbone.deepen(supports.mid * masks.foreground.flatten(0, 1).unsqueeze(1))
-        return compute_prior(query.high, high.unflatten(0, masks.foreground.shape[:2]), masks)
-
-    def _match(
-        self, query: Features, supports: Features, reduced: _Sides, enriched: _Sides, masks: NodeMasks
-    ) -> Match | None:
-        """Solve the transport problems on the features that the configuration names."""
-        if self.matching is None:
-            return None
-        shape = masks.foreground.shape[:2]
-        compared = {
-            "post": enriched,
-            "reduced": reduced,
-            "mid": (query.mid, supports.mid.unflatten(0, shape)),
-            "high": (query.high, supports.high.unflatten(0, shape)),
-        }
-        return self.matching(*compared[self.config.matching.features], masks)
-
-    def _decode(
-        self, query: Tensor, prototype: Tensor, maps: Sequence[Tensor | None], masks: NodeMasks
-    ) -> tuple[Decoded, ...]:
-        """Run the decoder's passes on what is there; padding is shown as zeros, as a convolution's own border is."""
-        present = [one for one in maps if one is not None]
-        return self.refinement(
-            self.dropout(query) * masks.query_valid.unsqueeze(1),
-            self.dropout(prototype[..., None, None])[..., 0, 0],
-            torch.stack(present, dim=1) if present else query[:, :0],
-        )
-
-
-def _grid(features: Tensor) -> tuple[int, int]:
-    return features.shape[-2], features.shape[-1]
 
 
 def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(logits, size, mode="bilinear", align_corners=True)
+    # In half precision neighbouring pixels would tie.
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return functional.interpolate(precise, size, mode="bilinear", align_corners=True)
 
 
 def _auxiliary(decoded: tuple[Decoded, ...]) -> list[tuple[Tensor, float]]:
@@ -153,7 +183,7 @@ def _auxiliary(decoded: tuple[Decoded, ...]) -> list[tuple[Tensor, float]]:
     return scales + [(one.logits, 1.0) for one in decoded[:-1]]
 
 
-def _build_decoder(config: CMNetConfig) -> ASPPDecoder | FEMDecoder:
+def _build_decoder(config: CMNetConfig) -> Decoder:
     maps = int(config.prior) + int(config.transport != "none")
     history = HISTORY_CHANNELS if config.refinement_passes else 0
     if config.decoder == "fem":

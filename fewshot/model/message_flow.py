@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fewshot.model.checks import require_choices
 from fewshot.model.nodes import NodeMasks, confident_foreground
 
 FlowKind = Literal["inner", "cross"]
@@ -38,8 +39,9 @@ class MessageFlowConfig:
         """Check the values.
 
         Raises:
-            ValueError: `heads` is not positive, or `neighbourhood` is not odd and positive.
+            ValueError: `heads` is not positive, `neighbourhood` is not odd and positive, or a name is unknown.
         """
+        require_choices(self, "flow.")
         if self.heads < 1:
             raise ValueError(f"`heads` must be at least 1. Found {self.heads}. Pass 1 for the paper's attention.")
         if self.neighbourhood is not None and (self.neighbourhood < 1 or self.neighbourhood % 2 == 0):

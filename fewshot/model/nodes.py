@@ -25,6 +25,26 @@ class NodeMasks:
     foreground: Float[Tensor, "batch shot hs ws"]
 
 
+@dataclass(frozen=True)
+class NodeFeatures:
+    """One description of all nodes, of queries and supports alike.
+
+    Attributes:
+        query: One image a task.
+        supports: `shot` images a task.
+    """
+
+    query: Float[Tensor, "batch channels h w"]
+    supports: Float[Tensor, "batch shot channels hs ws"]
+
+    def keep(self, masks: NodeMasks) -> "NodeFeatures":
+        """Put zeros on padding, whatever was there: the rest of the network sees an image that ends before it."""
+        return NodeFeatures(
+            self.query.masked_fill(~masks.query_valid.unsqueeze(-3), 0.0),
+            self.supports.masked_fill(~masks.support_valid.unsqueeze(-3), 0.0),
+        )
+
+
 def foreground_share(
     masks: Int[Tensor, "batch shot height width"], grid: tuple[int, int]
 ) -> Float[Tensor, "batch shot h w"]:
@@ -76,6 +96,7 @@ def find_nodes(
         query = valid_nodes(query_valid.unsqueeze(1), grid).squeeze(1)
     if support_valid is not None:
         supports = valid_nodes(support_valid, support_grid)
+        support_masks = support_masks * support_valid
     return NodeMasks(query, supports, foreground_share(support_masks, support_grid) * supports)
 
 

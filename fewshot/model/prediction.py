@@ -20,8 +20,13 @@ class Prediction:
         auxiliary_weights: Weight of each of them in the loss.
         prior_map: Prior mask of the query's nodes in [0, 1]; None when switched off.
         transport_map: Transport map of the query's nodes, mean over shots; None when switched off.
-        plan: Mass moved from each node of each support (n, row by row) to each node of the query (m).
-        support_grid: Rows and columns of the support's nodes, which unfold n.
+        plan: Mass moved from each node of each support (n, row by row) to each node of the query (m); None without
+            transport, as all that follows.
+        query_grid: Rows and columns of the query's nodes in the plan, which unfold m: fewer than the map has where
+            transport was solved between averaged nodes.
+        support_grid: Rows and columns of the support's nodes in the plan, which unfold n.
+        fg_flow_fraction: Share of the mass moved that comes from the object; see `Match`.
+        flow_entropy: How evenly the mass is spread over pairs of nodes; see `Match`.
     """
 
     logits: Float[Tensor, "batch 2 height width"]
@@ -30,7 +35,10 @@ class Prediction:
     prior_map: Float[Tensor, "batch h w"] | None = None
     transport_map: Float[Tensor, "batch h w"] | None = None
     plan: Float[Tensor, "batch shot n m"] | None = None
+    query_grid: tuple[int, int] | None = None
     support_grid: tuple[int, int] | None = None
+    fg_flow_fraction: Float[Tensor, " batch"] | None = None
+    flow_entropy: Float[Tensor, " batch"] | None = None
 
     @property
     def probability(self) -> Float[Tensor, "batch height width"]:

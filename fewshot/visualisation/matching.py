@@ -55,11 +55,13 @@ def find_matches(episode: Episode, prediction: Prediction, *, task: int = 0, sho
     Raises:
         ValueError: The prediction has no plan.
     """
-    if prediction.plan is None or prediction.transport_map is None or prediction.support_grid is None:
+    grid, support_grid = prediction.query_grid, prediction.support_grid
+    if prediction.plan is None or prediction.transport_map is None or grid is None or support_grid is None:
         raise ValueError(
             "`prediction` must hold a transport plan. Found none. Use a network whose `transport` is not 'none'."
         )
-    support_grid, grid = prediction.support_grid, prediction.transport_map.shape[-2:]
+    # Averaged nodes are meant by the centres of their cells, all others as logits are: the outer ones on the border.
+    pooled = grid != prediction.transport_map.shape[-2:]
     mask = episode.support_masks[task, shot].cpu()
     share = foreground_share(mask[None, None], support_grid)[0, 0]
     on_object = confident_foreground(share).flatten().nonzero().squeeze(-1)
@@ -69,8 +71,8 @@ def find_matches(episode: Episode, prediction: Prediction, *, task: int = 0, sho
     support_valid = None if episode.support_valid is None else episode.support_valid[task, shot]
     query_valid = None if episode.query_valid is None else episode.query_valid[task]
     return Matches(
-        _node_pixels(on_object[kept], support_grid, mask.shape) - _corner(support_valid),
-        _node_pixels(received[kept], (grid[0], grid[1]), episode.query_image.shape[-2:]) - _corner(query_valid),
+        _node_pixels(on_object[kept], support_grid, mask.shape, pooled=pooled) - _corner(support_valid),
+        _node_pixels(received[kept], grid, episode.query_image.shape[-2:], pooled=pooled) - _corner(query_valid),
         mass[:lines],
     )
 
@@ -147,11 +149,17 @@ def _aspect(picture: Tensor) -> float:
     return picture.shape[1] / picture.shape[0]
 
 
-def _node_pixels(nodes: Tensor, grid: tuple[int, int], size: Sequence[int]) -> Float[Tensor, "lines 2"]:
-    """Find the pixel (x, y) that each node is centred on; the outer nodes lie on the outer pixels."""
-    rows = (nodes // grid[1]) * (size[0] - 1) / max(1, grid[0] - 1)
-    columns = (nodes % grid[1]) * (size[1] - 1) / max(1, grid[1] - 1)
-    return torch.stack([columns, rows], dim=-1).float()
+def _node_pixels(
+    nodes: Tensor, grid: tuple[int, int], size: Sequence[int], *, pooled: bool
+) -> Float[Tensor, "lines 2"]:
+    """Find the pixel (x, y) that each node is centred on."""
+    places = []
+    for number, count, pixels in ((nodes % grid[1], grid[1], size[1]), (nodes // grid[1], grid[0], size[0])):
+        if pooled:
+            places.append((number + 0.5) * pixels / count - 0.5)
+        else:
+            places.append(number * (pixels - 1) / max(1, count - 1))
+    return torch.stack(places, dim=-1).float()
 
 
 def _corner(valid: Tensor | None) -> Tensor:

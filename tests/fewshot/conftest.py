@@ -2,14 +2,15 @@ from pathlib import Path
 
 import pytest
 
+from fewshot.data.folder import Folder
 from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool, evaluation_pool
 from fewshot.data.synthetic import Synthetic, SyntheticRecipe
-from fewshot.data.fitting import Fit
 from fewshot.extraction import load_features
 from fewshot.features import FeatureStore
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
+from tests.fewshot.photographs import FIT, build_network, write_photographs
 
 TINY = SyntheticRecipe(base_classes=3, novel_classes=2, base_images=8, novel_images=5)
 
@@ -25,14 +26,30 @@ def tiny_data(tiny_cache: Path) -> Synthetic:
 
 
 @pytest.fixture(scope="session")
-def tiny_index(tiny_data: Synthetic) -> Index:
-    return tiny_data.load_index()
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """Photographs of several sizes with unknown pixels; fold 0 holds out the first two of four classes."""
+    return write_photographs(tmp_path_factory.mktemp("photographs"))
 
 
 @pytest.fixture(scope="session")
-def tiny_pool(tiny_data: Synthetic, tiny_index: Index) -> EpisodePool:
-    """The pictures of the novel classes."""
-    return evaluation_pool(tiny_index.val, tiny_data.fold(0), rule=tiny_data.draw_rule)
+def photo_index(photographs: Folder) -> Index:
+    return photographs.load_index(0)
+
+
+@pytest.fixture(scope="session")
+def photo_pool(photographs: Folder, photo_index: Index) -> EpisodePool:
+    """What a test on the held-out classes draws from."""
+    return evaluation_pool(photo_index.val, photographs.fold(0), rule=photographs.draw_rule)
+
+
+@pytest.fixture(scope="session")
+def network(photographs: Folder) -> CMNet:
+    return build_network(photographs)
+
+
+@pytest.fixture(scope="session")
+def photo_store(network: CMNet, photographs: Folder, photo_index: Index, photo_pool: EpisodePool) -> FeatureStore:
+    return load_features(network, photographs, photo_pool, FIT, digest=photo_index.val.digest)
 
 
 @pytest.fixture
@@ -49,8 +66,3 @@ def tiny_network() -> CMNet:
         dropout=0.1,
     )
     return CMNet(config)
-
-
-@pytest.fixture
-def tiny_store(tiny_network: CMNet, tiny_data: Synthetic, tiny_index: Index, tiny_pool: EpisodePool) -> FeatureStore:
-    return load_features(tiny_network, tiny_data, tiny_pool, Fit(64), digest=tiny_index.val.digest)

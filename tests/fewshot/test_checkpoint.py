@@ -1,10 +1,14 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from fewshot.checkpoint import load_checkpoint, save_checkpoint
-from fewshot.data.storage import DamagedFileError, save_tensors
+from fewshot.data.storage import DamagedFileError, load_tensors, save_tensors
 from fewshot.model import CMNet, CMNetConfig, MatchingConfig, MessageFlowConfig
 
 
@@ -16,7 +20,7 @@ def model() -> CMNet:
         dilations=(1, 2),
         message_flow=("cross",),
         flow=MessageFlowConfig(heads=2, neighbourhood=5),
-        matching=MatchingConfig(suppliers="foreground", reg=0.2),
+        matching=MatchingConfig(suppliers="foreground", reg=0.2, grid=7),
     )
     return CMNet(config)
 
@@ -72,3 +76,46 @@ def test_a_file_of_other_tensors_is_refused(tmp_path: Path) -> None:
 def test_an_image_size_that_is_not_positive_is_refused(model: CMNet, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Found 0\. Pass the side of the training images"):
         save_checkpoint(model, tmp_path / "cmnet.safetensors", image_size=0)
+
+
+def rewrite_header(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what a checkpoint says of its configuration, and keep its weights."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads((file.metadata() or {})["cmnet"])
+    change(header["config"])
+    save_tensors(path, load_tensors(path), notes={"cmnet": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda config: config.update(colour="red"),
+            r"every field of CMNetConfig and no other\. Found unknown \['colour'\] and missing \[\] in .*\. Use a file",
+        ),
+        (
+            lambda config: config.pop("decoder"),
+            r"every field of CMNetConfig .* Found unknown \[\] and missing \['decoder'\] in .*\. Use a file",
+        ),
+        (
+            lambda config: config["matching"].update(epsilon=config["matching"].pop("reg")),
+            r"every field of MatchingConfig .* Found unknown \['epsilon'\] and missing \['reg'\] in .*\. Use a file",
+        ),
+    ],
+)
+def test_a_configuration_of_other_fields_is_refused(
+    change: Callable[[dict[str, Any]], object], message: str, model: CMNet, tmp_path: Path
+) -> None:
+    path = tmp_path / "cmnet.safetensors"
+    save_checkpoint(model, path, image_size=48)
+    rewrite_header(path, change)
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(path)
+
+
+def test_a_value_that_no_network_can_have_is_refused(model: CMNet, tmp_path: Path) -> None:
+    path = tmp_path / "cmnet.safetensors"
+    save_checkpoint(model, path, image_size=48)
+    rewrite_header(path, lambda config: config.update(width=0))
+    with pytest.raises(ValueError, match=r"`width` must be positive\. Found 0\. Correct"):
+        load_checkpoint(path)

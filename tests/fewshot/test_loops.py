@@ -1,77 +1,136 @@
-from collections.abc import Iterator
+import csv
+import warnings
+from pathlib import Path
 
-import lightning
 import pytest
 import torch
-from torch import Tensor, nn
+from lightning.pytorch.callbacks import Callback
 
-from fewshot.loops import NamedProgressBar, NonFiniteLossError, require_finite, require_positive, run_stage
-
-
-class Batches:
-    def __len__(self) -> int:
-        return 5
-
-    def __iter__(self) -> Iterator[Tensor]:
-        yield from torch.arange(5.0)
+from fewshot.hardware import Hardware
+from fewshot.keeping import RESUME, Saver
+from fewshot.loops import NamedProgressBar, run_stage
+from tests.fewshot.test_stages import Numbers, Recorder
+from tests.fewshot.training_cases import CPU
 
 
-class Recorder(lightning.LightningModule):
-    """Notes what it was given and what it drew."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(()))
-        self.seen: list[float] = []
-        self.drawn: list[float] = []
-
-    def training_step(self, batch: Tensor) -> Tensor:
-        self.seen.append(batch.item())
-        self.drawn.append(torch.rand(()).item())
-        return self.weight * batch
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 0.1)
+class Interrupted(Exception):
+    """What stops a stage in these tests."""
 
 
-def test_every_batch_is_trained_on_once_and_in_order() -> None:
-    stage = Recorder()
-    run_stage(stage, Batches(), seed=0, description="A stage")
-    assert stage.seen == [0.0, 1.0, 2.0, 3.0, 4.0]
-    assert stage.weight.item() == pytest.approx(1 - 0.1 * 10, abs=1e-6)
+class Interruption(Callback):
+    """Stops a stage as it begins a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, *arguments: object) -> None:
+        if arguments[3] == self.step:
+            raise Interrupted
 
 
-def test_what_is_random_in_a_stage_follows_its_seed() -> None:
-    first, same, other = Recorder(), Recorder(), Recorder()
-    for stage, seed in ((first, 1), (same, 1), (other, 2)):
-        run_stage(stage, Batches(), seed=seed, description="A stage")
-    assert first.drawn == same.drawn != other.drawn
+def run(stage: Recorder, folder: Path | None = None, *callbacks: Callback, resume: bool = True) -> None:
+    if folder is not None:
+        saver = Saver(folder, lambda path: None, steps=5, every=2, keep_every=None, fresh=not resume)
+        callbacks = (*callbacks, saver)
+    run_stage(stage, hardware=CPU, folder=folder, callbacks=callbacks, description="Counting", resume=resume)
+
+
+def interrupt(folder: Path, step: int) -> None:
+    with pytest.raises(Interrupted):
+        run(Recorder(), folder, Interruption(step))
+
+
+def read_log(folder: Path, number: int) -> list[dict[str, str]]:
+    with (folder / "logs" / f"version_{number}" / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_stage_leaves_the_random_generator_as_it_was() -> None:
     state = torch.get_rng_state()
-    run_stage(Recorder(), Batches(), seed=1, description="A stage")
+    run(Recorder())
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_stage_leaves_the_choice_of_algorithms_as_it_was() -> None:
+    run_stage(Recorder(), hardware=Hardware(accelerator="cpu", deterministic=True), folder=None, description="Counting")
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_stage_without_a_folder_keeps_nothing_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(Recorder())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_stage_shows_a_bar_under_its_name(capsys: pytest.CaptureFixture[str]) -> None:
-    run_stage(Recorder(), Batches(), seed=0, description="Learning to count")
-    assert "Learning to count: 100%" in capsys.readouterr().out
-    assert NamedProgressBar("Learning").train_description == "Learning"
+    run(Recorder())
+    assert "Counting: 100%" in capsys.readouterr().out
+    assert NamedProgressBar("Counting").train_description == "Counting"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=str)
-def test_loss_that_is_no_number_stops_the_training(value: float) -> None:
-    message = r"Found -?(nan|inf) at step 12 of the test\. Lower the learning rate"
-    with pytest.raises(NonFiniteLossError, match=message):
-        require_finite(torch.tensor(value), 12, "the test")
+def test_a_resumed_stage_shows_what_was_done_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    interrupt(tmp_path, 3)
+    capsys.readouterr()
+    run(Recorder(), tmp_path)
+    shown = capsys.readouterr().out
+    assert "Counting:  40%|████      | 2/5" in shown
+    assert "Counting: 100%" in shown
 
 
-def test_finite_loss_passes() -> None:
-    require_finite(torch.tensor(1e30), 0, "the test")
+def test_a_resumed_stage_learns_only_what_is_left_and_ends_as_if_uninterrupted(tmp_path: Path) -> None:
+    whole, resumed = Recorder(), Recorder()
+    run(whole)
+    interrupt(tmp_path, 3)
+    run(resumed, tmp_path)
+    assert resumed.seen == [2.0, 3.0, 4.0]
+    assert resumed.drawn == whole.drawn[2:]
+    assert resumed.losses == whole.losses
+    assert torch.equal(resumed.weight, whole.weight)
 
 
-@pytest.mark.parametrize("value", [0, -1, -0.5, float("nan")], ids=str)
-def test_settings_that_are_not_positive_are_refused(value: float) -> None:
-    with pytest.raises(ValueError, match=r"`steps` must be positive\. Found `steps = .*`\. Pass a number above 0"):
-        require_positive("steps", value)
+def test_a_finished_stage_is_not_run_again(tmp_path: Path) -> None:
+    first, again = Recorder(), Recorder()
+    run(first, tmp_path)
+    run(again, tmp_path)
+    assert again.seen == []
+    assert again.losses == first.losses
+    assert torch.equal(again.weight, first.weight)
+
+
+def test_a_stage_that_starts_anew_forgets_what_was_there_at_once(tmp_path: Path) -> None:
+    run(Recorder(), tmp_path)
+    stage = Recorder()
+    with pytest.raises(Interrupted):
+        run(stage, tmp_path, Interruption(1), resume=False)
+    assert stage.seen == [0.0]
+    assert not (tmp_path / RESUME).exists(), "it would be taken for a state of the new training"
+
+
+def test_a_stage_is_not_resumed_on_other_data(tmp_path: Path) -> None:
+    interrupt(tmp_path, 3)
+    with pytest.raises(ValueError, match=r"Found another value of `source\.count` in .*\. Restore it, choose another"):
+        run(Recorder(source=Numbers({1: 7.0})), tmp_path)
+
+
+def test_losses_rates_and_diagnostics_are_logged(tmp_path: Path) -> None:
+    stage = Recorder()
+    run(stage, tmp_path)
+    rows = read_log(tmp_path, 0)
+    steps = {row["step"]: row for row in rows if row["loss"]}
+    assert float(steps["4"]["loss"]) == pytest.approx(stage.losses[4])
+    assert float(steps["4"]["first"]) + float(steps["4"]["second"]) == pytest.approx(stage.losses[4])
+    assert float(steps["4"]["look"]) > 0
+    assert [float(row["lr/weight"]) for row in rows if row["lr/weight"]] == pytest.approx([0.002])
+
+
+def test_each_start_has_a_log_of_its_own(tmp_path: Path) -> None:
+    interrupt(tmp_path, 3)
+    run(Recorder(), tmp_path)
+    assert [row["step"] for row in read_log(tmp_path, 1) if row["loss"]] == ["4"]
+
+
+def test_nothing_is_said_about_what_does_not_apply() -> None:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        run(Recorder())
+    assert not heard

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from fewshot.episode import IGNORED
-from fewshot.metrics import SegmentationScore
+from fewshot.metrics import SegmentationScore, count_pixels, sum_over_ranks
 
 CLASSES = (1, 2)
 
@@ -56,6 +56,48 @@ def test_one_by_one_counts_like_all_at_once(score: SegmentationScore) -> None:
     assert streamed.compute() == score.compute()
 
 
+def test_mean_over_episodes_stands_beside_and_is_another_number(score: SegmentationScore) -> None:
+    assert score.compute().episode_iou == pytest.approx(100 * (1 / 2 + 1 / 3 + 1) / 3)
+
+
+def test_mean_over_episodes_does_not_depend_on_their_order() -> None:
+    truth = (torch.rand(50, 7, 9) < 0.3).long()
+    prediction, class_id = (torch.rand(50, 7, 9) < 0.4).long(), torch.ones(50, dtype=torch.int64)
+    forth, back = SegmentationScore((1,)), SegmentationScore((1,))
+    forth.update(prediction, truth, class_id)
+    back.update(prediction.flip(0), truth.flip(0), class_id)
+    assert forth.compute() == back.compute()
+
+
+def test_episodes_may_have_sizes_of_their_own() -> None:
+    score = SegmentationScore((1,))
+    score.update(torch.ones(1, 2, 3, dtype=torch.int64), torch.ones(1, 2, 3, dtype=torch.uint8), torch.tensor([1]))
+    score.update(torch.ones(2, 4, 1, dtype=torch.int64), torch.zeros(2, 4, 1, dtype=torch.uint8), torch.tensor([1, 1]))
+    assert score.compute().class_iou == {1: 100 * 6 / 14}
+
+
+def test_update_gives_the_counts_of_each_episode() -> None:
+    counts = SegmentationScore(CLASSES).update(PREDICTION, TRUTH, CLASS_ID)
+    assert counts[:, 1].tolist() == [[1, 2], [1, 3], [2, 2]], "intersection and union of the foreground"
+    assert counts[:, 0].tolist() == [[1, 2], [1, 3], [2, 2]], "and of the background"
+
+
+def test_unknown_pixels_may_count_as_background() -> None:
+    counts = count_pixels(PREDICTION, TRUTH, void="background")
+    assert counts[0].tolist() == [[1, 3], [1, 3]], "what was found on the unknown pixel is wrong now"
+    score = SegmentationScore(CLASSES, void="background")
+    score.update(PREDICTION, TRUTH, CLASS_ID)
+    assert score.compute().class_union == {1: 6, 2: 2}
+
+
+def test_without_a_group_of_processes_the_sum_is_the_score_itself(score: SegmentationScore) -> None:
+    total = score.sum_over_ranks()
+    assert total.compute() == score.compute()
+    counts = torch.tensor([[1, 2]])
+    assert torch.equal(sum_over_ranks(counts), counts)
+    assert sum_over_ranks(counts).data_ptr() != counts.data_ptr()
+
+
 def test_prediction_on_unknown_pixels_changes_nothing(score: SegmentationScore) -> None:
     flipped = torch.where(TRUTH == IGNORED, 1 - PREDICTION, PREDICTION)
     other = SegmentationScore(CLASSES)
@@ -74,7 +116,7 @@ def test_perfect_and_empty_predictions_have_the_known_scores() -> None:
 
 def test_counts_do_not_lose_single_pixels() -> None:
     score = SegmentationScore((1,))
-    score.union[0, 1] = 2**40
+    score.counts[0, 1, 1] = 2**40
     score.update(rows([1]), rows([1]), torch.tensor([1]))
     assert score.compute().class_union == {1: 2**40 + 1}
 

@@ -1,140 +1,233 @@
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
 
-from fewshot.data.sampling import EpisodeSampler, EpisodeSpec
-from fewshot.episode import IGNORED
-from fewshot.features import FeatureEpisodes, FeatureStore
-from fewshot.loops import NonFiniteLossError
+from fewshot.batches import FeatureBatches, PixelBatches
+from fewshot.checkpoint import load_checkpoint
+from fewshot.data.augmentation import Augmentation
+from fewshot.data.episodes import TrainingEpisodes
+from fewshot.data.storage import load_tensors
+from fewshot.data.synthetic import Synthetic
+from fewshot.hardware import Hardware
 from fewshot.model.cmnet import CMNet
-from fewshot.model.prediction import Prediction
-from fewshot.training import EpisodeBatches, EpisodicStage, TrainingConfig, compute_loss, train_episodically
+from fewshot.model.matching import MatchingConfig
+from fewshot.training import NonFiniteLossError, TrainingConfig, train
+from tests.fewshot.training_cases import CPU, NETWORK, make_batches, make_network, run_tiny, save
 
-CONFIG = TrainingConfig(steps=4, batch_size=2, warmup=1)
-
-
-def train(network: CMNet, store: FeatureStore, config: TrainingConfig = CONFIG, *, seed: int = 0) -> tuple[float, ...]:
-    return train_episodically(network, store, store.data.class_ids, config, seed=seed, description="Training")
+CONFIG = TrainingConfig(steps=4, batch_size=2, learning_rate=0.05)
+Weights = dict[str, torch.Tensor]
 
 
-def test_loss_falls_on_a_few_classes(tiny_network: CMNet, tiny_store: FeatureStore) -> None:
-    losses = train(tiny_network, tiny_store, TrainingConfig(steps=60, batch_size=4, learning_rate=3e-3, warmup=5))
-    assert len(losses) == 60
-    assert sum(losses[-10:]) < 0.7 * sum(losses[:3]) * 10 / 3
+@pytest.fixture
+def network() -> CMNet:
+    return make_network()
 
 
-def test_frozen_backbone_stays_bit_equal_and_in_eval_mode(tiny_network: CMNet, tiny_store: FeatureStore) -> None:
-    before = deepcopy(tiny_network.backbone.state_dict())
-    train(tiny_network, tiny_store)
-    assert all(torch.equal(value, before[name]) for name, value in tiny_network.backbone.state_dict().items())
-    assert not any(module.training for module in tiny_network.modules())
+@pytest.fixture
+def batches(network: CMNet, tiny_cache: Path) -> FeatureBatches:
+    return make_batches(network, tiny_cache)
 
 
-def test_everything_behind_the_backbone_learns(tiny_network: CMNet, tiny_store: FeatureStore) -> None:
-    before = {name: value.clone() for name, value in tiny_network.named_parameters() if value.requires_grad}
-    train(tiny_network, tiny_store)
-    after = dict(tiny_network.named_parameters())
+@pytest.fixture
+def pixels(batches: FeatureBatches, tiny_data: Synthetic) -> PixelBatches:
+    return PixelBatches(TrainingEpisodes(tiny_data, batches.sampler, Augmentation(size=48), seed=2, length=8))
+
+
+def copy_weights(network: CMNet) -> Weights:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def assert_equal(found: Weights, expected: Weights) -> None:
+    """Every weight is the same to the last bit."""
+    assert found.keys() == expected.keys()
+    assert [name for name, value in found.items() if not torch.equal(value, expected[name])] == []
+
+
+def test_loss_falls_on_a_few_classes(tiny_cache: Path) -> None:
+    config = TrainingConfig(
+        steps=60, batch_size=4, optimizer="adamw", learning_rate=3e-3, warmup=5, max_gradient_norm=5.0
+    )
+    _, result = run_tiny(None, tiny_cache, config)
+    assert len(result.losses) == 60
+    assert sum(result.losses[-10:]) < 0.75 * sum(result.losses[:3]) * 10 / 3
+
+
+def test_frozen_backbone_stays_bit_equal_and_the_network_is_left_in_eval_mode(
+    network: CMNet, batches: FeatureBatches
+) -> None:
+    before = deepcopy(network.backbone.state_dict())
+    train(network, batches, CONFIG, seed=0, hardware=CPU)
+    assert_equal(network.backbone.state_dict(), before)
+    assert not any(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize("source", ["batches", "pixels"])
+def test_everything_behind_the_backbone_learns(source: str, network: CMNet, request: pytest.FixtureRequest) -> None:
+    batches = request.getfixturevalue(source)
+    before = {name: value.clone() for name, value in network.named_parameters() if value.requires_grad}
+    train(network, batches, CONFIG, seed=0, hardware=CPU)
+    after = dict(network.named_parameters())
     assert before
-    assert not [name for name, value in before.items() if torch.equal(after[name], value)]
+    assert [name for name, value in before.items() if torch.equal(after[name], value)] == []
 
 
-def test_same_seed_trains_the_same_weights(tiny_network: CMNet, tiny_store: FeatureStore) -> None:
-    same, other = deepcopy(tiny_network), deepcopy(tiny_network)
-    losses = train(tiny_network, tiny_store)
+def test_same_seed_trains_the_same_weights(network: CMNet, batches: FeatureBatches) -> None:
+    same, other = deepcopy(network), deepcopy(network)
+    result = train(network, batches, CONFIG, seed=0, hardware=CPU)
     torch.manual_seed(7)
-    assert train(same, tiny_store) == losses
-    assert train(other, tiny_store, seed=1) != losses
-    for name, value in tiny_network.state_dict().items():
-        assert torch.equal(same.state_dict()[name], value)
+    assert train(same, batches, CONFIG, seed=0, hardware=CPU) == result
+    assert train(other, batches, CONFIG, seed=1, hardware=CPU) != result
+    assert_equal(same.state_dict(), copy_weights(network))
 
 
-def test_batches_hold_the_samplers_episodes_in_order(tiny_store: FeatureStore) -> None:
-    sampler = EpisodeSampler(tiny_store.data.labels, tiny_store.data.class_ids, seed=5)
-    batches = EpisodeBatches(tiny_store, sampler, steps=3, batch_size=4)
-    specs = tuple(spec for batch in batches for spec in batch.specs)
-    assert len(batches) == 3
-    assert specs == sampler.draw_many(0, 12)
+def test_who_reads_the_images_changes_nothing(network: CMNet, pixels: PixelBatches) -> None:
+    other = deepcopy(network)
+    train(network, pixels, CONFIG, seed=0, hardware=CPU)
+    train(other, pixels, CONFIG, seed=0, hardware=replace(CPU, workers=2))
+    assert_equal(other.state_dict(), copy_weights(network))
 
 
-def test_two_networks_of_one_seed_see_the_same_episodes(
-    tiny_network: CMNet, tiny_store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+def test_two_networks_of_one_source_see_the_same_episodes(
+    network: CMNet, batches: FeatureBatches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[EpisodeSpec, ...]] = []
-    gather = tiny_store.gather
+    seen: list[tuple[int, ...]] = []
+    draw = FeatureBatches.__getitem__
 
-    def note(specs: tuple[EpisodeSpec, ...]) -> FeatureEpisodes:
-        seen.append(specs)
-        return gather(specs)
+    def note(self: FeatureBatches, numbers: tuple[int, ...]) -> object:
+        seen.append(numbers)
+        return draw(self, numbers)
 
-    monkeypatch.setattr(tiny_store, "gather", note)
-    wider = CMNet(replace(tiny_network.config, prior=True))
-    wider.backbone.load_state_dict(tiny_network.backbone.state_dict())
-    train(tiny_network, tiny_store)
-    train(wider, tiny_store)
-    assert seen[: CONFIG.steps] == seen[CONFIG.steps :]
-    assert len(seen) == 2 * CONFIG.steps
-
-
-def test_learning_rate_rises_and_falls_to_zero() -> None:
-    config = TrainingConfig(steps=100, warmup=10, power=0.9)
-    factors = [config.learning_rate_factor(step) for step in range(101)]
-    assert factors[0] == pytest.approx(1 / 11)
-    assert factors.index(max(factors)) == 10
-    assert factors[50] == pytest.approx(0.5**0.9)
-    assert factors[100] == 0.0
+    monkeypatch.setattr(FeatureBatches, "__getitem__", note)
+    wider = CMNet(replace(NETWORK, width=24))
+    wider.backbone.load_state_dict(network.backbone.state_dict())
+    train(network, batches, CONFIG, seed=0, hardware=CPU)
+    train(wider, batches, CONFIG, seed=0, hardware=CPU)
+    assert seen == [(0, 1), (2, 3), (4, 5), (6, 7)] * 2
 
 
-def test_loss_that_is_no_number_stops_before_the_weights_are_touched(
-    tiny_network: CMNet, tiny_store: FeatureStore
+def test_an_epoch_is_a_round_of_the_pool(network: CMNet, batches: FeatureBatches) -> None:
+    config = replace(CONFIG, steps=None, epochs=1, batch_size=5)
+    result = train(network, batches, config, seed=0, hardware=CPU)
+    assert len(result.losses) == result.selected_step == len(batches.pool.entries) // 5
+
+
+def test_training_without_a_folder_keeps_nothing(network: CMNet, batches: FeatureBatches) -> None:
+    result = train(network, batches, CONFIG, seed=0, hardware=CPU)
+    assert result.checkpoints == {}
+    assert result.scores == {}
+
+
+def test_the_last_weights_are_left_in_a_file_for_users(tiny_cache: Path, tmp_path: Path) -> None:
+    network, result = run_tiny(tmp_path, tiny_cache, replace(CONFIG, keep_every=2))
+    assert result.checkpoints.keys() == {"last", "step-0000002", "step-0000004"}
+    assert_equal(load_checkpoint(result.checkpoints["last"]).model.state_dict(), copy_weights(network))
+    assert_equal(load_tensors(result.checkpoints["step-0000004"]), copy_weights(network))
+    assert not torch.equal(
+        load_tensors(result.checkpoints["step-0000002"])["reduction.0.weight"],
+        network.state_dict()["reduction.0.weight"],
+    )
+
+
+@pytest.mark.parametrize("select", ["base_val", "test"])
+def test_the_best_weights_are_selected_where_scores_are_asked_for(
+    select: str, tiny_cache: Path, tmp_path: Path
 ) -> None:
-    tiny_store.features.mid[:] = float("nan")
-    before = deepcopy(tiny_network.state_dict())
-    with pytest.raises(
-        NonFiniteLossError, match=r"Found nan at step 0 of episodic training, on the episodes \(Episode"
-    ):
-        train(tiny_network, tiny_store)
-    assert all(torch.equal(value, before[name]) for name, value in tiny_network.state_dict().items())
+    scores = iter([1.0, 3.0, 2.0])
+    config = replace(CONFIG, steps=5, select=select, validate_every=2)
+    network, result = run_tiny(tmp_path, tiny_cache, config, validate=lambda _: next(scores))
+    assert result.scores == {2: 1.0, 4: 3.0, 5: 2.0}
+    assert result.selected_step == 4
+    assert_equal(load_tensors(result.checkpoints["best"]), copy_weights(network))
+    assert load_tensors(result.checkpoints["last"]).keys() == network.state_dict().keys()
 
 
-def test_gradient_that_is_no_number_stops_before_the_weights_are_touched(tiny_network: CMNet) -> None:
-    weight = nn.Parameter(torch.ones(3))
-    weight.grad = torch.tensor([1.0, float("nan"), 1.0])
-    with pytest.raises(NonFiniteLossError, match=r"in the length of the gradient\. Lower the learning rate"):
-        EpisodicStage(tiny_network, CONFIG).on_before_optimizer_step(torch.optim.SGD([weight], 0.1))
+def test_scores_alone_do_not_select(tiny_cache: Path) -> None:
+    scores = iter([3.0, 1.0])
+    _, result = run_tiny(None, tiny_cache, replace(CONFIG, validate_every=2), validate=lambda _: next(scores))
+    assert (result.selected_step, result.scores) == (4, {2: 3.0, 4: 1.0})
 
 
-def test_long_gradients_are_shortened_and_short_ones_left(tiny_network: CMNet) -> None:
-    stage = EpisodicStage(tiny_network, replace(CONFIG, max_gradient_norm=2.0))
-    for length, expected in ((10.0, 2.0), (1.0, 1.0)):
-        weight = nn.Parameter(torch.zeros(1))
-        weight.grad = torch.tensor([length])
-        stage.on_before_optimizer_step(torch.optim.SGD([weight], 0.1))
-        assert weight.grad.item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_loss_does_not_see_unknown_pixels() -> None:
-    truth = torch.tensor([[[0, 1], [IGNORED, 1]]])
-    logits = torch.randn(1, 2, 2, 2)
-    changed = logits.clone()
-    changed[0, :, 1, 0] = 50.0 * torch.randn(2)
-    assert compute_loss(Prediction(logits), truth) == compute_loss(Prediction(changed), truth)
-
-
-def test_loss_adds_weighted_auxiliary_losses() -> None:
-    truth, logits, other = torch.randint(0, 2, (2, 4, 4)), torch.randn(2, 2, 4, 4), torch.randn(2, 2, 4, 4)
-    loss = compute_loss(Prediction(logits, auxiliary=(other,), auxiliary_weights=(0.25,)), truth)
-    torch.testing.assert_close(loss, cross_entropy(logits, truth) + 0.25 * cross_entropy(other, truth))
+def test_a_finished_training_gives_its_result_again(tiny_cache: Path, tmp_path: Path) -> None:
+    network, result = run_tiny(tmp_path, tiny_cache)
+    again, same = run_tiny(tmp_path, tiny_cache)
+    assert same == result
+    assert_equal(again.state_dict(), copy_weights(network))
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"max_gradient_norm": -1.0}, {"shot": 0}],
-    ids=str,
+    ("change", "named"),
+    [
+        ({"seed": 8}, "seed"),
+        ({"config": replace(CONFIG, shot=2)}, r"recipe\.training\.shot`, `source\.episodes"),
+        ({"network": replace(NETWORK, dropout=0.2)}, r"recipe\.network\.dropout"),
+    ],
+    ids=["seed", "configuration", "network"],
 )
-def test_settings_that_train_nothing_are_refused(change: dict[str, int | float]) -> None:
-    with pytest.raises(ValueError, match=rf"`{next(iter(change))}` must be positive\. Found"):
-        replace(CONFIG, **change)
+def test_another_training_is_not_resumed(change: dict, named: str, tiny_cache: Path, tmp_path: Path) -> None:
+    run_tiny(tmp_path, tiny_cache, CONFIG)
+    config = change.pop("config", CONFIG)
+    with pytest.raises(
+        ValueError, match=rf"Found another value of `{named}` in .*\. Restore it, choose another folder"
+    ):
+        run_tiny(tmp_path, tiny_cache, config, **change)
+
+
+def test_another_training_may_start_anew_in_the_same_folder(tiny_cache: Path, tmp_path: Path) -> None:
+    run_tiny(tmp_path, tiny_cache, CONFIG)
+    _, result = run_tiny(tmp_path, tiny_cache, CONFIG, seed=8, resume=False)
+    assert result == run_tiny(tmp_path, tiny_cache, CONFIG, seed=8)[1]
+
+
+def test_how_often_a_state_is_written_may_change(tiny_cache: Path, tmp_path: Path) -> None:
+    _, result = run_tiny(tmp_path, tiny_cache, CONFIG)
+    assert run_tiny(tmp_path, tiny_cache, replace(CONFIG, checkpoint_every=1))[1].losses == result.losses
+
+
+def test_an_episode_whose_loss_is_no_number_is_kept_and_the_weights_are_those_before(
+    network: CMNet, batches: FeatureBatches, tmp_path: Path
+) -> None:
+    batches.store.content.features.mid[:] = float("nan")
+    before = copy_weights(network)
+    path = tmp_path / "nonfinite-step0-rank0.safetensors"
+    with pytest.raises(NonFiniteLossError, match=rf"Found nan at step 0 of episodic training; its batch is in {path}"):
+        train(network, batches, CONFIG, seed=0, folder=tmp_path, save=save, hardware=CPU)
+    assert_equal(network.state_dict(), before)
+    kept = load_tensors(path)
+    assert kept["query.mid"].isnan().all()
+    assert torch.equal(kept["support_masks"], batches[(0, 1)].support_masks)
+
+
+@pytest.mark.parametrize("transport", ["none", "partial"])
+def test_low_precision_trains_on_finite_numbers_close_to_those_of_full_precision(
+    transport: str, tiny_cache: Path
+) -> None:
+    config = replace(NETWORK, transport=transport, matching=MatchingConfig(max_iter=5), refinement_passes=0)
+    full, low = (
+        run_tiny(None, tiny_cache, CONFIG, network=config, hardware=Hardware(accelerator="cpu", precision=precision))
+        for precision in ("32", "bf16")
+    )
+    assert all(value.isfinite().all() for value in low[0].state_dict().values())
+    assert {value.dtype for value in low[0].parameters()} == {torch.float32}
+    # bfloat16 has 8 bits of mantissa.
+    assert low[1].losses == pytest.approx(full[1].losses, rel=2**-5)
+    assert low[1].losses != full[1].losses
+
+
+def test_a_folder_without_a_way_to_write_weights_is_refused(
+    network: CMNet, batches: FeatureBatches, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"`save` must say .* Found None\. Pass `save_checkpoint`"):
+        train(network, batches, CONFIG, seed=0, folder=tmp_path, hardware=CPU)
+
+
+def test_selecting_by_scores_without_scores_is_refused(network: CMNet, batches: FeatureBatches) -> None:
+    with pytest.raises(ValueError, match=r"Found `select = 'base_val'` and no `validate`\. Pass a function, or"):
+        train(network, batches, replace(CONFIG, select="base_val"), seed=0, hardware=CPU)
+
+
+def test_too_few_episodes_are_refused_before_anything_is_trained(network: CMNet, pixels: PixelBatches) -> None:
+    with pytest.raises(ValueError, match=r"10 in all\. Found 8\. Give the episodes a `length`"):
+        train(network, pixels, replace(CONFIG, steps=5), seed=0, hardware=CPU)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fewshot.data.pools import evaluation_pool
 from fewshot.data.sampling import EpisodeSampler
-from fewshot.data.synthetic import SyntheticRecipe, generate_split
+from fewshot.data.synthetic import Synthetic, SyntheticRecipe
 from fewshot.model.matching import MatchingConfig, OptimalTransportMatching
 from fewshot.model.nodes import NodeMasks, foreground_share
 from fewshot.model.prior import compute_prior
@@ -46,19 +47,22 @@ def average_precision(scores: Tensor, truth: Tensor) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> Pairs:
-    recipe = SyntheticRecipe(novel_images=20)
-    drawn = generate_split(recipe, "novel")
-    sampler = EpisodeSampler(drawn["labels"], recipe.class_ids("novel"))
-    specs = [sampler.draw(index) for index in range(PAIRS)]
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
+    # Base pictures are of no use here; how many there are changes no novel one.
+    recipe = SyntheticRecipe(base_images=1, novel_images=20)
+    synthetic = Synthetic(recipe, cache=tmp_path_factory.mktemp("cache"))
+    pool = evaluation_pool(synthetic.load_index().val, synthetic.fold(0), rule=synthetic.draw_rule)
+    specs = EpisodeSampler(pool).draw_many(0, PAIRS)
+    drawn = [synthetic.read(entry) for entry in pool.entries]
+    labels = torch.stack([each.labels for each in drawn])
     query = torch.tensor([spec.query for spec in specs])
     support = torch.tensor([spec.supports[0] for spec in specs])
     wanted = torch.tensor([spec.class_id for spec in specs])[:, None, None]
     share, truth = (
-        foreground_share((drawn["labels"][images] == wanted).long().unsqueeze(1), GRID) for images in (support, query)
+        foreground_share((labels[images] == wanted).long().unsqueeze(1), GRID) for images in (support, query)
     )
     valid = torch.ones(PAIRS, *GRID, dtype=torch.bool)
-    features = describe_nodes(drawn["images"])
+    features = describe_nodes(torch.stack([each.image for each in drawn]))
     masks = NodeMasks(valid, valid.unsqueeze(1), share)
     return Pairs(features[query], features[support].unsqueeze(1), masks, truth[:, 0] >= 0.5)
 

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from fewshot.data.folds import PASCAL_CLASSES
-from fewshot.data.index import Index, build_index
+from fewshot.data.index import Index
+from fewshot.data.pascal import Pascal
+from tests.fewshot.data import coco_tree
 from tests.fewshot.data.voc_tree import TRAIN, VAL, write_image_list, write_tree
 
 
@@ -18,5 +19,18 @@ def voc_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def voc_index(voc_root: Path) -> Index:
-    return build_index(voc_root, [voc_root / "train.txt"], [voc_root / "val.txt"], classes=PASCAL_CLASSES)
+def pascal(voc_root: Path) -> Pascal:
+    return Pascal(voc_root, (voc_root / "train.txt",), (voc_root / "val.txt",), voc_root.parent / "index.json")
+
+
+@pytest.fixture
+def voc_index(pascal: Pascal) -> Index:
+    return pascal.load_index(0)
+
+
+@pytest.fixture
+def coco_root(tmp_path: Path) -> Path:
+    """A data folder with photographs and annotations."""
+    root = tmp_path / "COCO"
+    coco_tree.write_tree(root)
+    return root

@@ -3,75 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from fewshot.data.folds import PASCAL_CLASSES
-from fewshot.data.index import Index, IndexEntry, StaleIndexError, _hash, build_index, load_index, save_index
-from fewshot.data.lists import UnusableListError
+from fewshot.data.index import Index, IndexEntry, Split, StaleIndexError, _hash, load_index, save_index
 from fewshot.data.storage import DamagedFileError
-from tests.fewshot.data.voc_tree import TRAIN, VAL, write_image_list, write_pair_list
 
 
-def build_from_pairs(root: Path, train: list[tuple[str, int]]) -> Index:
-    lists = [write_pair_list(root / "pairs.txt", train)]
-    val = [write_pair_list(root / "val_pairs.txt", [("2010_000001", 3)])]
-    return build_index(root, lists, val, classes=PASCAL_CLASSES)
-
-
-def test_an_entry_says_where_an_image_is_and_what_it_shows(voc_index: Index) -> None:
-    assert [entry.image for entry in voc_index.train.entries] == [f"JPEGImages/{name}.jpg" for name in TRAIN]
-    assert [entry.image for entry in voc_index.val.entries] == [f"JPEGImages/{name}.jpg" for name in VAL]
-    expected = IndexEntry(
-        "JPEGImages/2008_000004.jpg", "SegmentationClassAug/2008_000004.png", {3: 1, 8: 10, 12: 2400}, None
-    )
-    assert voc_index.train.entries[3] == expected
-
-
-def test_pairs_keep_the_classes_that_they_are_listed_under(voc_root: Path) -> None:
-    index = build_from_pairs(voc_root, [("2008_000003", 12), ("2007_000002", 15)])
-    assert [entry.listed for entry in index.train.entries] == [(12,), (15,)]
-    assert index.train.entries[0].pixels == {3: 2100, 12: 2100}, "what is not listed is still known"
-
-
-def test_an_index_is_read_as_it_was_written(voc_root: Path, voc_index: Index, tmp_path: Path) -> None:
+@pytest.mark.parametrize("listed", [None, (3, 12)])
+def test_an_index_is_read_as_it_was_written(voc_index: Index, tmp_path: Path, listed: tuple[int, ...] | None) -> None:
     save_index(voc_index, tmp_path / "index.json")
     assert load_index(tmp_path / "index.json") == voc_index
-    pairs = build_from_pairs(voc_root, [("2008_000003", 12), ("2008_000003", 3)])
-    save_index(pairs, tmp_path / "index.json")
-    assert load_index(tmp_path / "index.json") == pairs
-
-
-def test_an_index_knows_its_lists(voc_root: Path, voc_index: Index) -> None:
-    train, val = voc_root / "train.txt", voc_root / "val.txt"
-    voc_index.check_lists([train], [val])
-    write_image_list(train, list(TRAIN)[1:])
-    with pytest.raises(StaleIndexError, match=r"other content in .*train\.txt than in the `train` .*\. Make the index"):
-        voc_index.check_lists([train], [val])
-    write_image_list(train, list(TRAIN))
-    with pytest.raises(StaleIndexError, match=r"other content in .*train\.txt than in the `val` .* \(val\.txt\)"):
-        voc_index.check_lists([train], [train])
-
-
-def test_an_image_to_train_and_to_test_on_is_refused(voc_root: Path) -> None:
-    write_image_list(voc_root / "val.txt", [*VAL, "2009_000005"])
-    with pytest.raises(
-        UnusableListError, match=r"Found 1, among them JPEGImages/2009_000005\.jpg, in .*val\.txt\. Leave"
-    ):
-        build_index(voc_root, [voc_root / "train.txt"], [voc_root / "val.txt"], classes=PASCAL_CLASSES)
-
-
-def test_an_image_listed_under_a_class_that_it_does_not_show_is_refused(voc_root: Path) -> None:
-    with pytest.raises(
-        UnusableListError, match=r"no pixel of class 7 in .*2007_000001\.png, listed in pairs\.txt\. Use"
-    ):
-        build_from_pairs(voc_root, [("2007_000001", 15), ("2007_000001", 7)])
-
-
-def test_photographs_are_needed_unless_said_otherwise(voc_root: Path, voc_index: Index) -> None:
-    for path in (voc_root / "JPEGImages").iterdir():
-        path.unlink()
-    lists = ([voc_root / "train.txt"], [voc_root / "val.txt"])
-    with pytest.raises(FileNotFoundError, match=r"Found 9 of 18 files missing, the first of them .*2007_000001\.jpg"):
-        build_index(voc_root, *lists, classes=PASCAL_CLASSES)
-    assert build_index(voc_root, *lists, classes=PASCAL_CLASSES, photographs=False) == voc_index
+    entry = IndexEntry("abe's_flyingfish/1.jpg", "abe's_flyingfish/1.png", {521: 7}, listed)
+    index = Index(("a",), Split(("x.txt",), "hash", 3, (entry,)), Split((), "", 0, ()))
+    save_index(index, tmp_path / "index.json")
+    assert load_index(tmp_path / "index.json") == index
 
 
 def test_an_altered_index_is_refused(voc_index: Index, tmp_path: Path) -> None:

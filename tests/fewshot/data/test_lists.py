@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fewshot.data.lists import ListedImage, UnusableListError, read_lists
+from fewshot.data.lists import ListedImage, UnusableListError, read_lists, read_names, read_text
 from tests.fewshot.data.voc_tree import write_image_list, write_pair_list
 
 
@@ -93,3 +93,33 @@ def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_missing_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableListError, match=r"Found none at .*none\.txt \(No such file.*\)\. Correct the path"):
         read_lists([tmp_path / "none.txt"])
+
+
+@pytest.mark.parametrize(
+    "content", ["bus\nabe's_flyingfish\n", "bus\r\nabe's_flyingfish", "\n bus \n\nabe's_flyingfish\n"]
+)
+def test_names_are_read_as_they_stand(tmp_path: Path, content: str) -> None:
+    (tmp_path / "names.txt").write_bytes(content.encode())
+    assert read_names(tmp_path / "names.txt") == ("bus", "abe's_flyingfish")
+
+
+def test_a_name_may_hold_spaces_inside(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("traffic light\n", "utf-8")
+    assert read_names(tmp_path / "names.txt") == ("traffic light",)
+
+
+def test_a_list_without_a_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text(" \n", "utf-8")
+    with pytest.raises(UnusableListError, match=r"Found no line in .*names\.txt\. Fetch it again"):
+        read_names(tmp_path / "names.txt")
+
+
+def test_a_name_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("bus\ntaxi\nbus \n", "utf-8")
+    with pytest.raises(UnusableListError, match=r"Found 'bus' again in .*names\.txt\. Leave out the second"):
+        read_names(tmp_path / "names.txt")
+
+
+def test_the_mark_of_an_encoding_is_no_part_of_a_text(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfbus\n")
+    assert read_text(tmp_path / "names.txt") == "bus\n"

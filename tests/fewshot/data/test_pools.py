@@ -1,10 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from fewshot.data.folds import PASCAL_CLASSES, pascal_fold
-from fewshot.data.index import Index, build_index
+from fewshot.data.folds import Fold, pascal_fold
+from fewshot.data.index import Index
+from fewshot.data.labels import UNKNOWN
+from fewshot.data.pascal import Pascal
 from fewshot.data.pools import (
     Convention,
     DrawRule,
@@ -25,14 +28,14 @@ def name_pairs(pool: EpisodePool, pairs: tuple[tuple[int, int], ...]) -> set[tup
 
 
 @pytest.fixture
-def pair_index(voc_root: Path) -> Index:
+def pair_index(pascal: Pascal) -> Index:
     """As HSNet lists images: some below the filter of 2,048 pixels, some not under all that they show."""
     train = write_pair_list(
-        voc_root / "pairs.txt",
+        pascal.root / "pairs.txt",
         [("2007_000002", PERSON), ("2008_000003", DOG), ("2008_000004", DOG), ("2008_000004", BIRD)],
     )
-    val = write_pair_list(voc_root / "val_pairs.txt", [("2010_000001", BIRD), ("2010_000002", BIRD)])
-    return build_index(voc_root, [train], [val], classes=PASCAL_CLASSES)
+    val = write_pair_list(pascal.root / "val_pairs.txt", [("2010_000001", BIRD), ("2010_000002", BIRD)])
+    return replace(pascal, train=(train,), val=(val,), index=pascal.root / "pairs.json").load_index(0)
 
 
 def test_images_with_held_out_objects_are_kept_under_keep(voc_index: Index) -> None:
@@ -51,7 +54,7 @@ def test_images_with_held_out_objects_are_kept_under_keep(voc_index: Index) -> N
 def test_one_pixel_of_a_held_out_class_excludes_an_image_under_exclude(voc_index: Index) -> None:
     pool = training_pool(voc_index.train, FOLD, convention="exclude")
     assert name_pairs(pool, pool.pairs) == {("2007_000001", PERSON), ("2009_000006", CAT), ("2009_000006", TVMONITOR)}
-    assert pool.convention == "exclude"
+    assert (pool.fold, pool.convention) == (FOLD, "exclude")
 
 
 def test_ignore_draws_what_keep_draws(voc_index: Index) -> None:
@@ -82,7 +85,14 @@ def test_the_test_is_about_held_out_classes_only(voc_index: Index) -> None:
     pool = evaluation_pool(voc_index.val, FOLD)
     assert name_pairs(pool, pool.pairs) == {("2010_000001", BIRD), ("2010_000002", BOAT)}
     assert pool.images_of == {1: (), 2: (), BIRD: (0,), BOAT: (1,), 5: ()}
-    assert pool.convention is None
+    assert (pool.fold, pool.convention) == (FOLD, None)
+
+
+def test_checkpoints_may_be_chosen_by_held_in_classes_on_images_of_the_test(voc_index: Index) -> None:
+    pool = evaluation_pool(voc_index.val, FOLD, classes="held_in")
+    assert name_pairs(pool, pool.pairs) == {("2010_000001", PERSON), ("2010_000003", PERSON)}
+    assert tuple(pool.images_of) == FOLD.held_in
+    assert (pool.fold, pool.convention) == (FOLD, None)
 
 
 def test_listed_pairs_are_taken_as_they_are(pair_index: Index) -> None:
@@ -115,14 +125,21 @@ def test_another_fold_draws_other_classes(voc_index: Index) -> None:
     }
 
 
-@pytest.mark.parametrize(("convention", "expected"), [("keep", [0, 0, 15, 255]), ("ignore", [0, 255, 15, 255])])
+@pytest.mark.parametrize(("convention", "expected"), [("keep", [0, 0, 15, -1]), ("ignore", [0, -1, 15, -1])])
 def test_held_out_pixels_become_background_or_unknown(convention: Convention, expected: list[int]) -> None:
-    labels = torch.tensor([[0, BIRD, PERSON, 255]], dtype=torch.uint8)
+    labels = torch.tensor([[0, BIRD, PERSON, UNKNOWN]], dtype=torch.int16)
     assert relabel_held_out(labels, FOLD, convention).tolist() == [expected]
+    assert labels.tolist() == [[0, BIRD, PERSON, UNKNOWN]], "what was read stays as it is"
+
+
+@pytest.mark.parametrize(("convention", "expected"), [("keep", [254, 0, 0]), ("ignore", [254, -1, -1])])
+def test_classes_beyond_what_bytes_hold_are_relabelled_too(convention: Convention, expected: list[int]) -> None:
+    labels = torch.tensor([[254, 255, 760]], dtype=torch.int16)
+    assert relabel_held_out(labels, Fold(0, (254,), (255, 760)), convention).tolist() == [expected]
 
 
 def test_under_exclude_no_mask_shows_a_held_out_class() -> None:
-    labels = torch.tensor([[0, BIRD, PERSON, 255]], dtype=torch.uint8)
+    labels = torch.tensor([[0, BIRD, PERSON, UNKNOWN]], dtype=torch.int16)
     assert torch.equal(relabel_held_out(labels, pascal_fold(1), "exclude"), labels)
     with pytest.raises(ValueError, match=r"Found \[3\] of fold 0\. Draw images from `training_pool`"):
         relabel_held_out(labels, FOLD, "exclude")

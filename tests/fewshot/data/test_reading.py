@@ -7,7 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot.data.reading import MAX_PIXELS, UnreadableImageError, read_image, read_labels, read_size, select_object
+from fewshot.data.reading import (
+    MAX_PIXELS,
+    UnreadableImageError,
+    read_grey,
+    read_image,
+    read_labels,
+    read_size,
+    select_object,
+)
 
 ORIENTATION = 0x0112
 
@@ -78,6 +86,25 @@ def test_a_palette_mask_keeps_its_numbers(tmp_path: Path) -> None:
 def test_a_one_bit_mask_becomes_zero_and_one(tmp_path: Path) -> None:
     Image.fromarray(np.array([[True, False]])).save(tmp_path / "mask.png")
     assert read_labels(tmp_path / "mask.png").tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+def test_grey_is_as_bright_as_the_picture_looks(tmp_path: Path, mode: str) -> None:
+    Image.fromarray(np.array([[0, 127, 128, 255]], dtype=np.uint8)).convert(mode).save(tmp_path / "mask.png")
+    assert read_grey(tmp_path / "mask.png").tolist() == [[0, 127, 128, 255]]
+
+
+def test_a_palette_with_transparency_is_read_as_grey_without_a_warning(tmp_path: Path) -> None:
+    image = Image.frombytes("P", (2, 1), bytes([0, 1]))
+    image.putpalette([255, 255, 255, 0, 0, 0])
+    image.save(tmp_path / "mask.png", transparency=bytes([0, 255]))
+    assert read_grey(tmp_path / "mask.png").tolist() == [[255, 0]]
+
+
+def test_grey_of_sixteen_bits_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(tmp_path / "mask.png")
+    with pytest.raises(UnreadableImageError, match=r"Found mode I;16 in .*mask\.png\. Scale it to 8 bits first"):
+        read_grey(tmp_path / "mask.png")
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:

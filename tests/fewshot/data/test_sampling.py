@@ -1,108 +1,253 @@
+import hashlib
+import json
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
+import jaxtyping
 import pytest
-import torch
-from torch import Tensor
 
-from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, collate_episodes, mask_of_class
-from fewshot.data.synthetic import LabelledImages
-from fewshot.data.transforms import normalise_images
-from fewshot.episode import IGNORED
+from fewshot.data.folds import Fold
+from fewshot.data.index import IndexEntry, Split
+from fewshot.data.pools import DrawRule, EpisodePool, evaluation_pool
+from fewshot.data.sampling import (
+    EpisodeSampler,
+    EpisodeSpec,
+    Order,
+    hash_episodes,
+    load_episodes,
+    save_episodes,
+)
+from fewshot.data.storage import DamagedFileError
 
-IMAGES, SIDE = 12, 8
+LARGE, SMALL = 500, 20
+"""Pixels of an object above and below the filter of the pools here."""
+RULE = DrawRule(min_pixels=100)
+IMAGES = 12
+ORDERS: tuple[Order, ...] = ("class", "walk", "shuffle")
+
+
+def make_pool(
+    pixels: list[dict[int, int]], *, held_out: tuple[int, ...] = (1, 2), rule: DrawRule = RULE
+) -> EpisodePool:
+    entries = [IndexEntry(f"{number}.jpg", f"{number}.png", each) for number, each in enumerate(pixels)]
+    return evaluation_pool(Split(("list",), "", 0, tuple(entries)), Fold(0, (), held_out), rule=rule)
 
 
 @pytest.fixture
-def labels() -> Tensor:
-    """Twelve label maps: class 1 on the left half of images 0-7, class 2 on the right half of images 4-11."""
-    labels = torch.zeros(IMAGES, SIDE, SIDE, dtype=torch.uint8)
-    labels[:8, :, :4] = 1
-    labels[4:, :, 4:] = 2
-    return labels
+def pool() -> EpisodePool:
+    """Twelve images: class 1 in images 0-7, class 2 in images 4-11."""
+    shown = [{1: LARGE}] * 4 + [{1: LARGE, 2: LARGE}] * 4 + [{2: LARGE}] * 4
+    return make_pool([dict(each) for each in shown])
 
 
-def draw(labels: Tensor, *, shot: int = 1, seed: int = 0, count: int = 200) -> tuple[EpisodeSpec, ...]:
-    return EpisodeSampler(labels, (1, 2), shot=shot, seed=seed, min_area=20).draw_many(0, count)
+def draw(
+    pool: EpisodePool, *, shot: int = 1, seed: int = 0, order: Order = "class", count: int = 240
+) -> tuple[EpisodeSpec, ...]:
+    return EpisodeSampler(pool, shot=shot, seed=seed, order=order).draw_many(0, count)
 
 
-@pytest.mark.parametrize("shot", [1, 2, 5])
-def test_query_and_supports_are_different_images_of_the_class(shot: int, labels: Tensor) -> None:
-    for spec in draw(labels, shot=shot):
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("shot", [1, 2, 5, 7])
+def test_query_and_supports_are_different_images_of_the_class(shot: int, order: Order, pool: EpisodePool) -> None:
+    for spec in draw(pool, shot=shot, order=order):
         numbers = {spec.query, *spec.supports}
         assert len(numbers) == shot + 1
-        assert all((labels[number] == spec.class_id).any() for number in numbers)
+        assert numbers <= set(pool.images_of[spec.class_id])
 
 
-def test_classes_are_drawn_about_equally_often(labels: Tensor) -> None:
-    counts = Counter(spec.class_id for spec in draw(labels, count=400))
+@pytest.mark.parametrize("order", ORDERS)
+def test_episode_depends_on_pool_seed_and_index_only(order: Order, pool: EpisodePool) -> None:
+    sampler = EpisodeSampler(pool, seed=3, order=order)
+    late_first = sampler.draw(17 + 5 * IMAGES)
+    sampler.draw_many(0, 5)
+    assert sampler.draw(17 + 5 * IMAGES) == late_first == draw(pool, seed=3, order=order)[17 + 5 * IMAGES]
+    assert draw(pool, seed=3, order=order) != draw(pool, seed=4, order=order)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_more_shots_keep_classes_queries_and_first_supports(order: Order, pool: EpisodePool) -> None:
+    for one, five in zip(draw(pool, order=order), draw(pool, shot=5, order=order), strict=True):
+        assert (one.class_id, one.query, one.supports[0]) == (five.class_id, five.query, five.supports[0])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_image_of_a_class_is_used(order: Order, pool: EpisodePool) -> None:
+    specs = draw(pool, order=order)
+    for class_id, images in pool.images_of.items():
+        assert {spec.query for spec in specs if spec.class_id == class_id} == set(images)
+        assert {spec.supports[0] for spec in specs if spec.class_id == class_id} == set(images)
+
+
+def test_classes_come_equally_often_by_class_however_many_images_they_have() -> None:
+    pool = make_pool([{1: LARGE}] * 2 + [{2: LARGE}] * 18)
+    counts = Counter(spec.class_id for spec in draw(pool, count=400))
     assert set(counts) == {1, 2}
     assert min(counts.values()) > 150
 
 
-def test_every_image_of_a_class_is_used(labels: Tensor) -> None:
-    specs = draw(labels)
-    assert {spec.query for spec in specs if spec.class_id == 1} == set(range(8))
-    assert {spec.supports[0] for spec in specs if spec.class_id == 2} == set(range(4, 12))
+def test_a_walk_takes_the_images_in_their_order_over_and_over(pool: EpisodePool) -> None:
+    assert [spec.query for spec in draw(pool, order="walk", count=30)] == [index % IMAGES for index in range(30)]
 
 
-def test_episode_depends_on_seed_and_index_only(labels: Tensor) -> None:
-    sampler = EpisodeSampler(labels, (1, 2), seed=3, min_area=20)
-    late_first = sampler.draw(17)
-    sampler.draw_many(0, 5)
-    assert sampler.draw(17) == late_first == draw(labels, seed=3)[17]
-    assert draw(labels, seed=3) != draw(labels, seed=4)
+def test_a_walk_is_about_either_class_that_an_image_shows(pool: EpisodePool) -> None:
+    counts = Counter(spec.class_id for spec in draw(pool, order="walk", count=480) if spec.query == 5)
+    assert set(counts) == {1, 2}
+    assert min(counts.values()) >= 10
 
 
-def test_more_shots_keep_classes_queries_and_first_supports(labels: Tensor) -> None:
-    for one, five in zip(draw(labels), draw(labels, shot=5), strict=True):
-        assert (one.class_id, one.query, one.supports[0]) == (five.class_id, five.query, five.supports[0])
+def test_a_shuffle_takes_every_image_once_each_round_in_another_order(pool: EpisodePool) -> None:
+    queries = [spec.query for spec in draw(pool, order="shuffle", count=3 * IMAGES)]
+    rounds = [queries[start : start + IMAGES] for start in range(0, 3 * IMAGES, IMAGES)]
+    assert all(sorted(each) == list(range(IMAGES)) for each in rounds)
+    assert len({tuple(each) for each in rounds}) == 3
 
 
-def test_images_that_show_too_little_of_a_class_are_left_out(labels: Tensor) -> None:
-    labels[0] = 0
-    labels[0, 0] = 1
-    used = {number for spec in draw(labels) for number in (spec.query, *spec.supports)}
-    assert 0 not in used
-    assert used == set(range(1, IMAGES))
+@pytest.mark.parametrize("order", ORDERS)
+def test_images_below_the_filter_are_neither_query_nor_support(order: Order) -> None:
+    pool = make_pool([{1: LARGE, 2: SMALL}] * 4 + [{1: SMALL}] * 3 + [{1: SMALL, 2: LARGE}] * 3)
+    specs = draw(pool, order=order)
+    assert {spec.query for spec in specs if spec.class_id == 1} == {0, 1, 2, 3}
+    assert {spec.supports[0] for spec in specs if spec.class_id == 2} == {4, 5, 6}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_legacy_draw_takes_small_objects_for_queries_but_not_for_supports(order: Order) -> None:
+    shown = [{1: LARGE, 2: SMALL}] * 4 + [{2: LARGE}] * 3
+    pool = make_pool(shown, rule=replace(RULE, legacy_class_draw=True))
+    about_two = [spec for spec in draw(pool, shot=2, order=order) if spec.class_id == 2]
+    assert {spec.query for spec in about_two} == set(range(7))
+    assert {number for spec in about_two for number in spec.supports} == {4, 5, 6}
 
 
 @pytest.mark.parametrize("shot", [8, 9])
-def test_fewer_images_than_an_episode_needs_are_refused_at_once(shot: int, labels: Tensor) -> None:
-    message = rf"at least `shot \+ 1 = {shot + 1}` images.* Found 8 for class 1\. Lower `shot` or `min_area`"
+def test_fewer_images_than_an_episode_needs_are_refused_at_once(shot: int, pool: EpisodePool) -> None:
+    message = rf"at least `shot \+ 1 = {shot + 1}` images .* Found 8 for class 1 under .*min_pixels=100.*\. Lower"
     with pytest.raises(ValueError, match=message):
-        EpisodeSampler(labels, (1, 2), shot=shot, min_area=20)
+        EpisodeSampler(pool, shot=shot)
 
 
-def test_a_class_that_no_image_shows_is_refused(labels: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"Found 0 for class 7\. Lower"):
-        EpisodeSampler(labels, (1, 7), min_area=20)
+def test_a_class_that_no_image_shows_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Found 0 for class 7 under .* Lower"):
+        EpisodeSampler(make_pool([{1: LARGE}] * 3, held_out=(1, 7)))
 
 
-@pytest.mark.parametrize("class_ids", [(), (0, 1), (1, IGNORED)], ids=str)
-def test_background_and_unknown_are_no_classes(class_ids: tuple[int, ...], labels: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"Found `class_ids = \(.*\)`\. Leave out background"):
-        EpisodeSampler(labels, class_ids)
+def test_a_pool_without_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Found none in fold 0\. Draw from the other classes"):
+        EpisodeSampler(make_pool([{1: LARGE}] * 3, held_out=()))
 
 
-def test_less_than_one_shot_is_refused(labels: Tensor) -> None:
+def test_less_than_one_shot_is_refused(pool: EpisodePool) -> None:
     with pytest.raises(ValueError, match=r"Found `shot = 0`\. Pass 1 for one-shot"):
-        EpisodeSampler(labels, (1,), shot=0)
+        EpisodeSampler(pool, shot=0)
 
 
-def test_mask_holds_the_class_and_keeps_unknown_pixels() -> None:
-    labels = torch.tensor([[[0, 1], [2, IGNORED]]], dtype=torch.uint8)
-    assert mask_of_class(labels, torch.tensor([2])).tolist() == [[[0, 0], [1, IGNORED]]]
+def test_a_negative_seed_is_refused(pool: EpisodePool) -> None:
+    with pytest.raises(ValueError, match=r"Found `seed = -1`\. Pass a non-negative integer"):
+        EpisodeSampler(pool, seed=-1)
 
 
-def test_collated_episode_holds_the_images_and_masks_of_its_specs(labels: Tensor) -> None:
-    images = torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8)
-    specs = (EpisodeSpec(1, 5, (0, 6)), EpisodeSpec(2, 5, (11, 4)))
-    episode = collate_episodes(LabelledImages(images, labels, (1, 2)), specs)
-    torch.testing.assert_close(episode.support_images[1, 0], normalise_images(images[11]))
-    torch.testing.assert_close(episode.query_image[0], episode.query_image[1])
-    assert episode.query_mask is not None
-    assert torch.equal(episode.query_mask[0], (labels[5] == 1).long())
-    assert torch.equal(episode.query_mask[1], (labels[5] == 2).long())
-    assert torch.equal(episode.support_masks[0, 1], (labels[6] == 1).long())
-    assert episode.class_id is not None
-    assert episode.class_id.tolist() == [1, 2]
+def test_an_unknown_order_is_refused(pool: EpisodePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # It would refuse the name before we do.
+    message = r"class, walk, shuffle\. Found `order = 'random'`\. Correct its spelling"
+    with pytest.raises(ValueError, match=message):
+        EpisodeSampler(pool, order="random")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_negative_number_is_refused(order: Order, pool: EpisodePool) -> None:
+    with pytest.raises(ValueError, match=r"Found number -1\. Count from 0"):
+        EpisodeSampler(pool, order=order).draw(-1)
+
+
+def test_saved_episodes_are_read_back(pool: EpisodePool, tmp_path: Path) -> None:
+    specs = draw(pool, shot=3, count=20)
+    save_episodes(tmp_path / "new" / "episodes.json", pool, specs)
+    assert load_episodes(tmp_path / "new" / "episodes.json", pool) == specs
+
+
+def test_saved_episodes_name_images_so_that_other_pools_of_them_can_use_the_list(
+    pool: EpisodePool, tmp_path: Path
+) -> None:
+    path = tmp_path / "episodes.json"
+    specs = draw(pool, count=20)
+    save_episodes(path, pool, specs)
+    turned = _reorder(pool)
+    loaded = load_episodes(path, turned)
+    assert loaded != specs
+    assert [turned.entries[spec.query].image for spec in loaded] == [pool.entries[spec.query].image for spec in specs]
+
+
+def test_the_hash_names_the_tasks_not_their_numbers(pool: EpisodePool) -> None:
+    specs = draw(pool, count=20)
+    last = len(pool.entries) - 1
+    turned = [replace(each, query=last - each.query, supports=(last - each.supports[0],)) for each in specs]
+    assert hash_episodes(_reorder(pool), turned) == hash_episodes(pool, specs)
+    assert hash_episodes(pool, specs) != hash_episodes(pool, draw(pool, count=20, seed=1))
+    assert hash_episodes(pool, specs) != hash_episodes(pool, specs[:-1])
+
+
+def _reorder(pool: EpisodePool) -> EpisodePool:
+    """Give the pool of the same images in the opposite order."""
+    split = Split(("list",), "", 0, pool.entries[::-1])
+    return evaluation_pool(split, pool.fold, rule=pool.rule)
+
+
+def test_a_list_that_is_not_there_is_refused(pool: EpisodePool, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"Found nothing at .*none\.json\. Write it by an evaluation"):
+        load_episodes(tmp_path / "none.json", pool)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("", "no list of episodes"),
+        ('{"episodes": [', "no list of episodes"),
+        ("[]", "no list of episodes"),
+        ('{"episodes": []}', "no list of episodes"),
+        ('{"episodes": [3], "sha256": "0"}', "no list of episodes"),
+        ('{"episodes": [{"class": 1, "query": "0.jpg"}], "sha256": "0"}', "no list of episodes"),
+        ('{"episodes": [{"class": 1, "query": "0.jpg", "supports": ["1.jpg"]}], "sha256": "0"}', "other content"),
+    ],
+)
+def test_a_damaged_list_is_refused(content: str, found: str, pool: EpisodePool, tmp_path: Path) -> None:
+    path = tmp_path / "episodes.json"
+    path.write_text(content)
+    with pytest.raises(DamagedFileError, match=rf"Found {found}.* in .*episodes\.json\. Delete the file"):
+        load_episodes(path, pool)
+
+
+@pytest.mark.parametrize(
+    ("class_id", "query", "supports", "message"),
+    [
+        (1, "99.jpg", ["1.jpg"], r"Found \['99.jpg'\] in .*\. Use the list with the data set, fold and rule"),
+        (1, "0.jpg", ["98.jpg"], r"Found \['98.jpg'\] in .*\. Use the list with"),
+        (3, "0.jpg", ["1.jpg"], r"Found 3 in .*\. Use the list with the data set, fold and rule"),
+        (2, "0.jpg", ["9.jpg"], r"show its class\. Found 0.jpg for class 2 in .*\. Use the list with"),
+        (1, "0.jpg", ["0.jpg"], r"must differ .*Found 0.jpg, 0.jpg for class 1 in .*\. Use the list with"),
+        (1, "0.jpg", [], r"Found \[0\] supports in .*\. Split the list by shots"),
+    ],
+)
+def test_episodes_that_the_pool_cannot_make_are_refused(
+    class_id: int, query: str, supports: list[str], message: str, pool: EpisodePool, tmp_path: Path
+) -> None:
+    path = tmp_path / "episodes.json"
+    _write_list(path, [{"class": class_id, "query": query, "supports": supports}])
+    with pytest.raises(ValueError, match=message):
+        load_episodes(path, pool)
+
+
+def test_lists_of_no_or_of_several_shots_are_refused(pool: EpisodePool, tmp_path: Path) -> None:
+    path = tmp_path / "episodes.json"
+    _write_list(path, [])
+    with pytest.raises(ValueError, match=r"Found \[\] supports in .*\. Split the list by shots"):
+        load_episodes(path, pool)
+    save_episodes(path, pool, [*draw(pool, count=2), *draw(pool, shot=2, count=2)])
+    with pytest.raises(ValueError, match=r"Found \[1, 2\] supports in .*\. Split the list by shots"):
+        load_episodes(path, pool)
+
+
+def _write_list(path: Path, episodes: list[dict]) -> None:
+    """Write a list as another system might, its hash being right."""
+    digest = hashlib.sha256(json.dumps(episodes).encode()).hexdigest()
+    path.write_text(json.dumps({"episodes": episodes, "sha256": digest}))

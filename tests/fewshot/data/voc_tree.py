@@ -51,6 +51,18 @@ def write_mask(path: Path, pixels: Mapping[int, int]) -> None:
     image.save(path)
 
 
+def write_objects(path: Path, objects: Mapping[int, tuple[int, int]]) -> None:
+    """A mask of single objects, as VOC's `SegmentationObject`: which pixels, from ... to before ..., along rows."""
+    labels = np.zeros(PIXELS, dtype=np.uint8)
+    labels[-VOID:] = 255
+    for number, (start, stop) in objects.items():
+        labels[start:stop] = number
+    image = Image.frombytes("P", (WIDTH, HEIGHT), labels.tobytes())
+    image.putpalette(voc_palette())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
 def write_tree(root: Path, images: Mapping[str, Mapping[int, int]]) -> None:
     rng = np.random.default_rng(0)
     (root / "JPEGImages").mkdir(parents=True, exist_ok=True)

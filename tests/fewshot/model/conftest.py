@@ -4,17 +4,47 @@ import pytest
 import torch
 
 from fewshot.episode import Episode
+from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
 from fewshot.model.nodes import NodeMasks
 
 
 @pytest.fixture
 def make_config() -> Callable[..., CMNetConfig]:
-    """A small network without transport; any field by name."""
+    """A small network with the light decoder, without transport and refinement; any field by name."""
+    small = {
+        "backbone": "small",
+        "width": 16,
+        "transport": "none",
+        "decoder": "aspp",
+        "dilations": (1, 2),
+        "dropout": 0.0,
+        "refinement_passes": 0,
+    }
 
     def make(**fields: object) -> CMNetConfig:
-        small = {"backbone": "small", "width": 16, "dilations": (1, 2), "transport": "none", "dropout": 0.0}
         return CMNetConfig(**{**small, **fields})  # pyright: ignore[reportArgumentType]
+
+    return make
+
+
+@pytest.fixture
+def everything(make_config: Callable[..., CMNetConfig]) -> CMNetConfig:
+    """A small network in which every module is on."""
+    return make_config(transport="partial", refinement_passes=1)
+
+
+@pytest.fixture
+def build() -> Callable[[CMNetConfig], CMNet]:
+    """A network in eval mode, always of the same weights, whose parts that start small have grown as in training."""
+
+    def make(config: CMNetConfig) -> CMNet:
+        torch.manual_seed(0)
+        model = CMNet(config)
+        for part in (model.message_flow, model.position):
+            for parameter in part.parameters():
+                torch.nn.init.normal_(parameter, std=0.3)
+        return model.eval()
 
     return make
 

@@ -8,7 +8,8 @@ from scipy.optimize import linprog
 from torch import Tensor
 from torch.testing import assert_close
 
-from fewshot.model.matching import Match, MatchingConfig, OptimalTransportMatching, moved_mass
+from fewshot.model.matching import Match, OptimalTransportMatching
+from fewshot.model.matching_config import MatchingConfig
 from fewshot.model.nodes import NodeMasks
 
 MakeMasks = Callable[..., NodeMasks]
@@ -117,22 +118,6 @@ def test_each_shot_moves_the_size_of_its_own_object(make_masks: MakeMasks) -> No
     assert_close(plan.sum((-2, -1)), torch.tensor([[4.0, 5.0]] * 2), rtol=TOLERANCE, atol=0.0)
 
 
-@pytest.mark.parametrize(
-    ("size", "supply", "demand", "mass"),
-    [
-        (6.0, 30.0, 40.0, 6.0),
-        (0.2, 30.0, 40.0, 1.0),
-        (0.0, 30.0, 40.0, 1.0),
-        (30.0, 30.0, 40.0, 28.5),
-        (1.0, 1.0, 9.0, 0.95),
-    ],
-)
-def test_moved_mass_stays_between_one_node_and_a_partial_problem(
-    size: float, supply: float, demand: float, mass: float
-) -> None:
-    assert_close(moved_mass(torch.tensor(size), torch.tensor(supply), torch.tensor(demand)), torch.tensor(mass))
-
-
 @pytest.mark.parametrize("transport", ["full", "partial"])
 def test_padded_nodes_give_and_receive_nothing(transport: str, make_masks: MakeMasks) -> None:
     query, supports = make_problem()
@@ -239,11 +224,3 @@ def test_detached_matching_carries_no_gradient(make_masks: MakeMasks) -> None:
         query.requires_grad_(), supports, make_masks(), transport="partial", config=MatchingConfig(detach=True)
     )
     assert not found.map.requires_grad
-
-
-@pytest.mark.parametrize("field", ["reg", "max_iter", "tol", "mass_ratio"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_numbers_that_are_not_positive_are_refused(field: str, value: int) -> None:
-    number = value if field == "max_iter" else float(value)
-    with pytest.raises(ValueError, match=rf"`matching\.{field}` must be positive\. Found {number}\. Leave it out"):
-        MatchingConfig(**{field: number})  # pyright: ignore[reportArgumentType]

@@ -16,7 +16,8 @@ def make_refinement(*, passes: int, probability: float = 0.3) -> MaskRefinement:
 def run(refinement: MaskRefinement) -> tuple[Decoded, ...]:
     generator = torch.Generator().manual_seed(1)
     query, prototype = torch.randn(2, 4, 6, 6, generator=generator), torch.randn(2, 4, generator=generator)
-    return refinement(query, prototype, torch.rand(2, 1, 6, 6, generator=generator))
+    valid = torch.ones(2, 6, 6, dtype=torch.bool)
+    return refinement(query, prototype, torch.rand(2, 1, 6, 6, generator=generator), valid)
 
 
 @pytest.mark.parametrize("passes", [0, 1, 4])
@@ -38,7 +39,7 @@ def test_training_draws_the_further_pass_with_its_probability() -> None:
 def test_each_pass_sees_the_softmax_of_the_last_without_gradient() -> None:
     refinement = make_refinement(passes=2).eval()
     seen: list[Tensor] = []
-    refinement.get_submodule("decoder.first").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    refinement.get_submodule("decoder.first").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
     passes = run(refinement)
     assert seen[0].eq(0).all()
     assert_close(seen[1], passes[0].logits.softmax(1))

@@ -1,0 +1,137 @@
+"""Runs whose folder says what was done: configuration, state, weights, result and a report to look at."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from fewshot.data.episodes import TestEpisodes, collate_tests
+from fewshot.data.index import Index
+from fewshot.data.pools import EpisodePool
+from fewshot.data.sampling import EpisodeSpec
+from fewshot.data.storage import write_whole
+from fewshot.episode import Episode
+from fewshot.model.cmnet import CMNet
+from fewshot.protocol import list_episodes, open_pool
+from fewshot.report import Report, Section, write_report
+from fewshot.results import Result, read_result, write_result
+from fewshot.runs import TRAINING, Run, RunConfig, run
+from fewshot.sections import matching_section, pictures_section, training_section
+from fewshot.summaries import result_sections
+from fewshot.visualisation import Curve, Matches, Panel, find_matches, take_panel
+
+CONFIGURATION, RESULT, REPORT = "config.yaml", "result.json", "report.html"
+"""Files in the folder of a run, beside what training keeps in its own."""
+PICTURED_TASKS = 6
+PICTURED_FLOWS = 2
+CHOICE = "The first evaluation episode of each class, whatever came out."
+
+logger = logging.getLogger(__name__)
+
+
+def keep_configuration(folder: Path, text: str) -> None:
+    """Write the resolved configuration into the folder of a run, or make sure that it is the one there.
+
+    Raises:
+        ValueError: The folder is that of another run.
+    """
+    path = folder / CONFIGURATION
+    if not path.exists():
+        write_whole(path, text.encode())
+        return
+    there = path.read_text(encoding="utf-8")
+    if there != text:
+        pairs = zip(there.splitlines(), text.splitlines(), strict=False)
+        change = next((f"{old.strip()!r} where {new.strip()!r} is asked for" for old, new in pairs if old != new), "")
+        raise ValueError(
+            f"`output` must be a new folder, or that of the very same run, which is then resumed. Found another "
+            f"configuration in {path}: {change or 'more or fewer options'}. Choose another folder, or delete this one."
+        )
+
+
+def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) -> Result:
+    """Make a run with everything in its folder; a run that is finished is read and not made again.
+
+    Args:
+        config: What to run.
+        name: What the network is called in the report.
+        commands: What was typed, for the report.
+
+    Raises:
+        ValueError: The folder holds the result of another configuration, or as for `run`.
+    """
+    path = config.output / RESULT
+    if path.exists():
+        result = read_result(path)
+        if result.origin.settings != config.describe():
+            raise ValueError(
+                f"A finished run must be of the configuration that is asked for. Found the result of another one in "
+                f"{path}. Choose another `output`, or delete that folder."
+            )
+        logger.info("Finished before: %s.", path)
+        return result
+    finished = run(config)
+    if _is_first_process():
+        # The result last: its presence says that all the rest is there.
+        write_report(report_run(finished, config, name=name, commands=commands), config.output / REPORT)
+        write_result(path, finished.result)
+    return finished.result
+
+
+def report_run(finished: Run, config: RunConfig, *, name: str, commands: Sequence[str] = ()) -> Report:
+    """Make the report of a run: scores, classes, training, pictures, flows, and how it was made."""
+    scores, *others = result_sections({name: [finished.result]}, commands=commands)
+    losses = training_section({name: Curve.of_every_step(finished.trained.losses)})
+    sections = (scores, losses, *picture_networks({name: finished.network}, config), *others)
+    held_out = ", ".join(finished.result.data["held_out"].values())
+    return Report(f"{name}, fold {config.fold}", f"Scored on classes never trained on: {held_out}.", sections)
+
+
+def picture_networks(networks: Mapping[str, CMNet], config: RunConfig) -> tuple[Section, ...]:
+    """Show what networks answer on the same tasks, and where the last of them sends the mass of the object."""
+    episode, titles = gather_tasks(config)
+    with torch.inference_mode():
+        answers = {name: network.cpu().eval()(episode) for name, network in networks.items()}
+    panels = {
+        name: [take_panel(episode, prediction, task=task, title=title) for task, title in enumerate(titles)]
+        for name, prediction in answers.items()
+    }
+    pictures = pictures_section(panels, choice=CHOICE)
+    last, prediction = list(answers.items())[-1]
+    if prediction.plan is None:
+        return (pictures,)
+    flows: list[tuple[Panel, list[Matches]]] = [
+        (panel, [find_matches(episode, prediction, task=task, shot=shot) for shot in range(len(panel.support_masks))])
+        for task, panel in enumerate(panels[last][:PICTURED_FLOWS])
+    ]
+    return pictures, matching_section(flows)
+
+
+def gather_tasks(config: RunConfig) -> tuple[Episode, list[str]]:
+    """Read the tasks that are pictured, as one batch, with the names of their classes."""
+    index, pool, specs = choose_tasks(config)
+    tests = TestEpisodes(config.data, pool, specs, config.evaluation.fit, config.evaluation.annotation)
+    episode = collate_tests([tests[number] for number in range(len(specs))]).episode
+    return episode, [index.classes[spec.class_id - 1] for spec in specs]
+
+
+def choose_tasks(config: RunConfig, count: int = PICTURED_TASKS) -> tuple[Index, EpisodePool, tuple[EpisodeSpec, ...]]:
+    """Take the first evaluation episode of each class, up to `count`: no choice by what looks good."""
+    index = config.data.load_index(config.fold)
+    pool = open_pool(config.data, index, config.fold, config.evaluation)
+    first: dict[int, EpisodeSpec] = {}
+    for spec in list_episodes(pool, config.evaluation)[0].specs:
+        first.setdefault(spec.class_id, spec)
+    return index, pool, tuple(list(first.values())[:count])
+
+
+def trained_weights(config: RunConfig) -> Path:
+    """Say where the weights of a finished run are, those that were scored."""
+    name = "last" if config.training.select == "last" else "best"
+    return config.output / TRAINING / f"{name}.safetensors"
+
+
+def _is_first_process() -> bool:
+    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0

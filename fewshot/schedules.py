@@ -1,0 +1,53 @@
+"""How long a training takes, and how its learning rate rises and falls."""
+
+from fewshot.options import require_positive
+
+
+def require_length(epochs: int | None, steps: int | None) -> None:
+    """Make sure that a length is given once.
+
+    Raises:
+        ValueError: It is given in both units or in none, or is not positive.
+    """
+    if (epochs is None) == (steps is None):
+        raise ValueError(
+            f"The length of a training must be given in exactly one of `epochs` and `steps`. Found `epochs = {epochs}` "
+            f"and `steps = {steps}`. Set one of them, and leave out the other or set it to null."
+        )
+    for name, value in (("epochs", epochs), ("steps", steps)):
+        if value is not None:
+            require_positive(name, value)
+
+
+def count_steps(epochs: int | None, steps: int | None, *, images: int, batch_size: int) -> int:
+    """Give the number of weight updates.
+
+    Args:
+        epochs: Length in rounds of all images; an incomplete last batch of a round is left out, as the field does.
+        steps: Length in updates; one of the two is None.
+        images: How many there are.
+        batch_size: How many an update takes.
+
+    Raises:
+        ValueError: An epoch holds no whole batch.
+    """
+    if epochs is None:
+        return steps or 0
+    if images < batch_size:
+        raise ValueError(
+            f"An epoch must hold at least one batch. Found {images} images for batches of {batch_size}. Lower "
+            f"`batch_size`, or give the length in `steps`."
+        )
+    return epochs * (images // batch_size)
+
+
+def polynomial_factor(step: int, *, steps: int, power: float, warmup: int) -> float:
+    """Give the share of the learning rate that holds at a step.
+
+    Args:
+        step: Counted from 0; `steps` is the end, where nothing is left.
+        steps: Length of the training.
+        power: Exponent of the fall, which begins at once: (1 - step / steps)^power.
+        warmup: Steps in which a linear rise is laid over it, 0 for none.
+    """
+    return min(1.0, (step + 1) / (warmup + 1)) * max(0.0, 1.0 - step / steps) ** power

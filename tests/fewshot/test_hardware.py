@@ -1,0 +1,32 @@
+import pytest
+
+from fewshot.hardware import Hardware
+
+
+def test_one_process_needs_no_strategy_and_several_share_by_ddp() -> None:
+    assert (Hardware().processes, Hardware().strategy) == (1, "auto")
+    shared = Hardware(devices=4, nodes=2)
+    assert (shared.processes, shared.strategy) == (8, "ddp")
+
+
+def test_low_precision_is_mixed_precision() -> None:
+    assert Hardware().lightning_precision == "32-true"
+    assert Hardware(precision="bf16").lightning_precision == "bf16-mixed"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("accelerator", "tpu", r"one of auto, cpu, gpu\. Found `accelerator = 'tpu'`\. Correct"),
+        ("precision", "16", r"one of 32, bf16\. Found `precision = '16'`\. Correct"),
+        ("devices", 0, r"`devices` must be positive\. Found `devices = 0`\. Pass"),
+        ("nodes", 0, r"`nodes` must be positive\. Found `nodes = 0`\. Pass"),
+        ("workers", -1, r"`workers` must be at least 0\. Found `workers = -1`\. Pass 0"),
+    ],
+)
+def test_what_no_machine_is_is_refused(field: str, value: object, message: str) -> None:
+    hardware = Hardware()
+    # Past the constructor, whose types are checked in tests only.
+    object.__setattr__(hardware, field, value)
+    with pytest.raises(ValueError, match=message):
+        hardware.__post_init__()
