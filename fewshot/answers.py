@@ -17,9 +17,9 @@ from fewshot.visualisation import (
     encode_picture,
     find_matches,
     overlay_mask,
+    resize_picture,
     save_figure,
     save_picture,
-    resize_picture,
     take_panel,
 )
 

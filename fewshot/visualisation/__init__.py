@@ -27,9 +27,9 @@ __all__ = [
     "find_matches",
     "overlay_map",
     "overlay_mask",
+    "resize_picture",
     "restore_colours",
     "save_figure",
     "save_picture",
-    "resize_picture",
     "take_panel",
 ]
