@@ -4,6 +4,7 @@ from fewshot.visualisation.charts import draw_class_scores, draw_differences, dr
 from fewshot.visualisation.curves import Curve, draw_learning_rates, draw_loss
 from fewshot.visualisation.figures import PIXELS_PER_INCH, encode_figure, encode_picture, save_figure, save_picture
 from fewshot.visualisation.grid import draw_grid
+from fewshot.visualisation.maps import draw_map, resize_picture
 from fewshot.visualisation.matching import Matches, draw_matching, find_matches
 from fewshot.visualisation.overlays import overlay_map, overlay_mask, restore_colours
 from fewshot.visualisation.panels import Panel, take_panel
@@ -18,6 +19,7 @@ __all__ = [
     "draw_grid",
     "draw_learning_rates",
     "draw_loss",
+    "draw_map",
     "draw_matching",
     "draw_scores",
     "encode_figure",
@@ -25,6 +27,7 @@ __all__ = [
     "find_matches",
     "overlay_map",
     "overlay_mask",
+    "resize_picture",
     "restore_colours",
     "save_figure",
     "save_picture",

@@ -22,6 +22,7 @@ from fewshot.visualisation.panels import Panel
 _NAME_INCHES = 0.9
 _NAME_LETTERS = 13
 _TALLEST = 1.25
+_TITLE_HEIGHT, _SCALE_HEIGHT = 0.2, 0.18
 _BADGE = {"boxstyle": "square,pad=0.15", "facecolor": "black", "edgecolor": "none", "alpha": 0.65}
 
 
@@ -65,33 +66,36 @@ def draw_grid(networks: Mapping[str, Sequence[Panel]]) -> Figure:
     first = next(iter(networks.values()))
     figure, names, grid = _lay_out(first, len(columns))
     for number, column in enumerate(columns):
-        grid[0][number].set_title(column.title, fontsize=FONT_SIZE)
-        for axes, cell in zip(grid[:, number], column.cells, strict=True):
+        grid[0][number].text(0.5, 0, column.title, fontsize=FONT_SIZE, ha="center", va="bottom")
+        for axes, cell in zip(grid[1:-1, number], column.cells, strict=True):
             _draw_cell(axes, cell)
         if column.top is not None:
-            _draw_scale(figure, grid[:, number], column.top)
+            _draw_scale(figure, grid[-1][number], column.top)
     for axes, panel in zip(names, first, strict=False):
         axes.text(1, 0.5, textwrap.fill(panel.title, _NAME_LETTERS), fontsize=FONT_SIZE, ha="right", va="center")
     return figure
 
 
 def _lay_out(panels: Sequence[Panel], columns: int) -> tuple[Figure, Sequence[Axes], np.ndarray]:
-    """Make the axes: a column for names, if tasks have any, and one for each column of pictures."""
-    heights = [_relative_height(panel) for panel in panels]
+    """Make the axes: a column for names, if tasks have any, one for each column of pictures.
+
+    The first row is for titles, which would not stand in line above pictures of several heights, the last for scales.
+    """
+    heights = [_TITLE_HEIGHT, *(_relative_height(panel) for panel in panels), _SCALE_HEIGHT]
     named = any(panel.title for panel in panels)
     widths = [_NAME_INCHES] * named + [PANEL_INCHES] * columns
-    figure = new_figure(sum(widths), PANEL_INCHES * sum(heights) + 0.6)
+    figure = new_figure(sum(widths), PANEL_INCHES * sum(heights) + 0.3)
     cast(ConstrainedLayoutEngine, figure.get_layout_engine()).set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     grid = figure.subplots(len(heights), len(widths), squeeze=False, height_ratios=heights, width_ratios=widths)
     for axes in grid.flat:
         axes.set_axis_off()
-    return figure, list(grid[:, 0]) if named else [], grid[:, int(named) :]
+    return figure, list(grid[1:-1, 0]) if named else [], grid[:, int(named) :]
 
 
 def _arrange(networks: Mapping[str, Sequence[Panel]]) -> list[_Column]:
     first = next(iter(networks.values()))
     columns = [
-        _Column("support", tuple(_Cell(_show_supports(panel), _count_supports(panel)) for panel in first)),
+        _Column(_count_supports(first), tuple(_Cell(_show_supports(panel)) for panel in first)),
         _Column("query", tuple(_Cell(panel.query_image) for panel in first)),
     ]
     shared = len(networks) > 1 and _share_prior(networks)
@@ -153,9 +157,9 @@ def _show_supports(panel: Panel) -> Tensor:
     return tiles.unflatten(0, (side, side))[:rows].transpose(1, 2).flatten(2, 3).flatten(0, 1)
 
 
-def _count_supports(panel: Panel) -> str:
-    shots = len(panel.support_images)
-    return f"{shots} shots" if shots > 1 else ""
+def _count_supports(panels: Sequence[Panel]) -> str:
+    most = max(len(panel.support_images) for panel in panels)
+    return "support" if most == 1 else f"{most} supports"
 
 
 def _say_iou(panel: Panel) -> str:
@@ -184,10 +188,8 @@ def _draw_cell(axes: Axes, cell: _Cell | None) -> None:
         )
 
 
-def _draw_scale(figure: Figure, axes: Sequence[Axes], top: float) -> None:
+def _draw_scale(figure: Figure, axes: Axes, top: float) -> None:
     scale = ScalarMappable(Normalize(0, top), MAP_COLOURS)
-    bar = figure.colorbar(
-        scale, ax=list(axes), orientation="horizontal", fraction=0.04, pad=0.02, aspect=12, shrink=0.8
-    )
+    bar = figure.colorbar(scale, cax=axes.inset_axes((0.08, 0.55, 0.84, 0.4)), orientation="horizontal")
     bar.set_ticks([0, top], labels=["0", f"{top:.2g}"])
     bar.ax.tick_params(labelsize=SMALL_FONT_SIZE, length=2)

@@ -20,11 +20,11 @@ from fewshot.visualisation.figures import FONT_SIZE, SMALL_FONT_SIZE, new_figure
 from fewshot.visualisation.overlays import overlay_mask
 from fewshot.visualisation.panels import Panel, visible_part
 
-_PICTURE_INCHES = 3.0
+_LINE_COLOURS = "viridis"
+"""Far from the red of objects at either end, and nowhere black: a black line would say nothing."""
+_OPACITY = 0.3
 _GAP = 0.12
 """Between the two pictures, in heights of a picture."""
-_LINE_COLOURS = "plasma"
-"""Lighter at its dark end than that of the maps: a black line would say nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,13 @@ def find_matches(episode: Episode, prediction: Prediction, *, task: int = 0, sho
     Raises:
         ValueError: The prediction has no plan.
     """
-    if prediction.plan is None or prediction.transport_map is None or prediction.support_grid is None:
+    grid, support_grid = prediction.query_grid, prediction.support_grid
+    if prediction.plan is None or prediction.transport_map is None or grid is None or support_grid is None:
         raise ValueError(
             "`prediction` must hold a transport plan. Found none. Use a network whose `transport` is not 'none'."
         )
-    support_grid, grid = prediction.support_grid, prediction.transport_map.shape[-2:]
+    # Averaged nodes are meant by the centres of their cells, all others as logits are: the outer ones on the border.
+    pooled = grid != prediction.transport_map.shape[-2:]
     mask = episode.support_masks[task, shot].cpu()
     share = foreground_share(mask[None, None], support_grid)[0, 0]
     on_object = confident_foreground(share).flatten().nonzero().squeeze(-1)
@@ -69,8 +71,8 @@ def find_matches(episode: Episode, prediction: Prediction, *, task: int = 0, sho
     support_valid = None if episode.support_valid is None else episode.support_valid[task, shot]
     query_valid = None if episode.query_valid is None else episode.query_valid[task]
     return Matches(
-        _node_pixels(on_object[kept], support_grid, mask.shape) - _corner(support_valid),
-        _node_pixels(received[kept], (grid[0], grid[1]), episode.query_image.shape[-2:]) - _corner(query_valid),
+        _node_pixels(on_object[kept], support_grid, mask.shape, pooled=pooled) - _corner(support_valid),
+        _node_pixels(received[kept], grid, episode.query_image.shape[-2:], pooled=pooled) - _corner(query_valid),
         mass[:lines],
     )
 
@@ -90,26 +92,23 @@ def draw_matching(panel: Panel, matches: Sequence[Matches]) -> Figure:
             f"`matches` must be given for each support. Found {len(matches)} for {len(panel.support_images)} supports. "
             f"Call `find_matches` with each `shot`."
         )
-    answer = overlay_mask(panel.query_image, panel.prediction, opacity=0.35)
+    answer = overlay_mask(panel.query_image, panel.prediction, opacity=_OPACITY)
     strongest = max((one.mass.max().item() for one in matches if len(one.mass)), default=0.0) or 1.0
     scale = ScalarMappable(Normalize(0, strongest), _LINE_COLOURS)
     pictures = [
-        overlay_mask(image, mask, opacity=0.35)
+        overlay_mask(image, mask, opacity=_OPACITY)
         for image, mask in zip(panel.support_images, panel.support_masks, strict=True)
     ]
     widest = max(_aspect(picture) for picture in pictures) + _GAP + _aspect(answer)
-    figure = new_figure(_PICTURE_INCHES * widest + 0.8, _PICTURE_INCHES * len(matches) + 0.3)
+    inches = 3.0 if len(matches) == 1 else 2.2
+    figure = new_figure(inches * widest + 0.8, (inches + 0.2) * len(matches) + 0.1)
     grid = figure.subplots(len(matches), 1, squeeze=False)[:, 0]
     for shot, (axes, picture, found) in enumerate(zip(grid, pictures, matches, strict=True)):
         title = "support" if len(matches) == 1 else f"support {shot + 1}"
         _draw_pair(axes, picture, answer, title)
-        _draw_lines(
-            axes,
-            _to_height(found.starts, picture, 0.0),
-            _to_height(found.ends, answer, _aspect(picture) + _GAP),
-            found.mass,
-            scale,
-        )
+        starts = _to_height(found.starts, picture, 0.0)
+        ends = _to_height(found.ends, answer, _aspect(picture) + _GAP)
+        _draw_lines(axes, starts, ends, found.mass, scale)
     bar = figure.colorbar(scale, ax=list(grid), fraction=0.03, pad=0.01, aspect=30)
     bar.set_label("mass moved, in nodes", fontsize=FONT_SIZE)
     bar.ax.tick_params(labelsize=SMALL_FONT_SIZE)
@@ -123,6 +122,8 @@ def _draw_pair(axes: Axes, left: Tensor, right: Tensor, title: str) -> None:
     axes.imshow(right.numpy(), interpolation="bilinear", extent=(edge, edge + _aspect(right), 1, 0))
     axes.set(xlim=(0, edge + _aspect(right)), ylim=(1, 0))
     axes.set_axis_off()
+    # The queries of several supports stand below each other.
+    axes.set_anchor("E")
     for place, text in ((_aspect(left) / 2, title), (edge + _aspect(right) / 2, "query, predicted")):
         axes.text(place, -0.02, text, fontsize=FONT_SIZE, horizontalalignment="center", verticalalignment="bottom")
 
@@ -132,11 +133,11 @@ def _draw_lines(axes: Axes, starts: Tensor, ends: Tensor, mass: Tensor, scale: S
     order = mass.argsort()
     starts, ends = starts[order], ends[order]
     colours = scale.to_rgba(mass[order].numpy())
-    lines = LineCollection(torch.stack([starts, ends], dim=1).numpy(), colors=colours, linewidths=1.2)
-    lines.set_path_effects([withStroke(linewidth=2.2, foreground="black", alpha=0.6)])
+    lines = LineCollection(list(torch.stack([starts, ends], dim=1).numpy()), colors=colours, linewidths=1.0)
+    lines.set_path_effects([withStroke(linewidth=1.8, foreground="black", alpha=0.6)])
     axes.add_collection(lines)
     for points in (starts, ends):
-        axes.scatter(*points.T.numpy(), s=14, c=colours, edgecolors="black", linewidths=0.6, zorder=3)
+        axes.scatter(*points.T.numpy(), s=10, c=colours, edgecolors="black", linewidths=0.5, zorder=3)
 
 
 def _to_height(points: Tensor, picture: Tensor, left: float) -> Tensor:
@@ -148,11 +149,17 @@ def _aspect(picture: Tensor) -> float:
     return picture.shape[1] / picture.shape[0]
 
 
-def _node_pixels(nodes: Tensor, grid: tuple[int, int], size: Sequence[int]) -> Float[Tensor, "lines 2"]:
-    """Find the pixel (x, y) that each node is centred on; the outer nodes lie on the outer pixels."""
-    rows = (nodes // grid[1]) * (size[0] - 1) / max(1, grid[0] - 1)
-    columns = (nodes % grid[1]) * (size[1] - 1) / max(1, grid[1] - 1)
-    return torch.stack([columns, rows], dim=-1).float()
+def _node_pixels(
+    nodes: Tensor, grid: tuple[int, int], size: Sequence[int], *, pooled: bool
+) -> Float[Tensor, "lines 2"]:
+    """Find the pixel (x, y) that each node is centred on."""
+    places = []
+    for number, count, pixels in ((nodes % grid[1], grid[1], size[1]), (nodes // grid[1], grid[0], size[0])):
+        if pooled:
+            places.append((number + 0.5) * pixels / count - 0.5)
+        else:
+            places.append(number * (pixels - 1) / max(1, count - 1))
+    return torch.stack(places, dim=-1).float()
 
 
 def _corner(valid: Tensor | None) -> Tensor:

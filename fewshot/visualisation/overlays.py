@@ -48,23 +48,24 @@ def overlay_map(
     values: Float[Tensor, "height width"],
     *,
     top: float = 1.0,
-    opacity: float = 0.7,
+    opacity: float = 0.8,
 ) -> UInt8[Tensor, "height width 3"]:
-    """Lay a map over the grey image, in the colours of `MAP_COLOURS`.
+    """Lay a map over the grey image, in the colours of `MAP_COLOURS`; where it is low the image shows through.
 
     Args:
         image: RGB.
         values: The map at the size of the image, at least 0.
         top: The value that has the last colour; higher ones have it too.
-        opacity: Of the map; at 1 it hides the image.
+        opacity: Of the highest values; the lowest have half of it.
     """
-    colours = torch.from_numpy(colormaps[MAP_COLOURS]((values / top).clamp(0, 1).numpy())[..., :3])
-    return _blend(_to_grey(image), 255 * colours.float(), opacity).round().to(torch.uint8)
+    height = (values / top).clamp(0, 1)
+    colours = torch.from_numpy(colormaps[MAP_COLOURS](height.numpy())[..., :3]).float()
+    return _blend(_to_grey(image), 255 * colours, opacity * (0.5 + 0.5 * height.unsqueeze(-1))).round().to(torch.uint8)
 
 
 def _to_grey(image: Tensor) -> Tensor:
     return (image.float() @ torch.tensor(_LUMINANCE)).unsqueeze(-1).expand(image.shape)
 
 
-def _blend(below: Tensor, above: Tensor, opacity: float) -> Tensor:
+def _blend(below: Tensor, above: Tensor, opacity: float | Tensor) -> Tensor:
     return (1 - opacity) * below + opacity * above

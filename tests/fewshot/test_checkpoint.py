@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 
 from fewshot.checkpoint import load_checkpoint, save_checkpoint
+from fewshot.data.fitting import Fit
 from fewshot.data.storage import DamagedFileError, load_tensors, save_tensors
 from fewshot.model import CMNet, CMNetConfig, MatchingConfig, MessageFlowConfig
 
@@ -26,10 +27,10 @@ def model() -> CMNet:
 
 
 def test_a_network_comes_back_as_it_was(model: CMNet, tmp_path: Path) -> None:
-    save_checkpoint(model, tmp_path / "run" / "cmnet.safetensors", image_size=48)
+    save_checkpoint(model, tmp_path / "run" / "cmnet.safetensors", fit=Fit(48))
     checkpoint = load_checkpoint(tmp_path / "run" / "cmnet.safetensors")
     assert checkpoint.model.config == model.config
-    assert checkpoint.image_size == 48
+    assert checkpoint.fit == Fit(48)
     assert checkpoint.versions["torch"] == torch.__version__
     assert not checkpoint.model.training
     restored = checkpoint.model.state_dict()
@@ -39,14 +40,14 @@ def test_a_network_comes_back_as_it_was(model: CMNet, tmp_path: Path) -> None:
 
 def test_a_failed_save_leaves_the_last_checkpoint_as_it_was(model: CMNet, tmp_path: Path) -> None:
     path = tmp_path / "cmnet.safetensors"
-    save_checkpoint(model, path, image_size=48)
+    save_checkpoint(model, path, fit=Fit(48))
     before = path.read_bytes()
     with torch.no_grad():
         model.get_parameter("reduction.0.weight")[0] = float("nan")
     with pytest.raises(
         ValueError, match=r"Found others in `reduction\.0\.weight`\. Go back to the last good checkpoint"
     ):
-        save_checkpoint(model, path, image_size=48)
+        save_checkpoint(model, path, fit=Fit(48))
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
@@ -59,7 +60,7 @@ def test_a_missing_checkpoint_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
 def test_a_damaged_checkpoint_is_refused(damage: str, model: CMNet, tmp_path: Path) -> None:
     path = tmp_path / "cmnet.safetensors"
-    save_checkpoint(model, path, image_size=48)
+    save_checkpoint(model, path, fit=Fit(48))
     content = bytearray(path.read_bytes())
     content[-10] ^= 1
     path.write_bytes({"flipped": bytes(content), "cut": bytes(content[:-50]), "empty": b""}[damage])
@@ -71,11 +72,6 @@ def test_a_file_of_other_tensors_is_refused(tmp_path: Path) -> None:
     save_tensors(tmp_path / "features.safetensors", {"x": torch.zeros(3)})
     with pytest.raises(ValueError, match=r"Found format None in .*features\.safetensors\. Use a file that"):
         load_checkpoint(tmp_path / "features.safetensors")
-
-
-def test_an_image_size_that_is_not_positive_is_refused(model: CMNet, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Found 0\. Pass the side of the training images"):
-        save_checkpoint(model, tmp_path / "cmnet.safetensors", image_size=0)
 
 
 def rewrite_header(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -107,7 +103,7 @@ def test_a_configuration_of_other_fields_is_refused(
     change: Callable[[dict[str, Any]], object], message: str, model: CMNet, tmp_path: Path
 ) -> None:
     path = tmp_path / "cmnet.safetensors"
-    save_checkpoint(model, path, image_size=48)
+    save_checkpoint(model, path, fit=Fit(48))
     rewrite_header(path, change)
     with pytest.raises(ValueError, match=message):
         load_checkpoint(path)
@@ -115,7 +111,7 @@ def test_a_configuration_of_other_fields_is_refused(
 
 def test_a_value_that_no_network_can_have_is_refused(model: CMNet, tmp_path: Path) -> None:
     path = tmp_path / "cmnet.safetensors"
-    save_checkpoint(model, path, image_size=48)
+    save_checkpoint(model, path, fit=Fit(48))
     rewrite_header(path, lambda config: config.update(width=0))
     with pytest.raises(ValueError, match=r"`width` must be positive\. Found 0\. Correct"):
         load_checkpoint(path)

@@ -22,4 +22,11 @@ def prediction() -> Prediction:
     plan = torch.full((2, 2, 4, 6), 0.01)
     plan[:, :, 0, 5] = 0.7
     maps = torch.rand(2, 2, 3)
-    return Prediction(torch.randn(2, 2, 24, 32), prior_map=maps, transport_map=maps, plan=plan, support_grid=(2, 2))
+    return Prediction(
+        torch.randn(2, 2, 24, 32),
+        prior_map=maps,
+        transport_map=maps,
+        plan=plan,
+        query_grid=(2, 3),
+        support_grid=(2, 2),
+    )
