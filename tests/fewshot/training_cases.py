@@ -15,8 +15,8 @@ from fewshot.batches import FeatureBatches
 from fewshot.checkpoint import save_checkpoint
 from fewshot.data.fitting import Fit
 from fewshot.data.pools import training_pool
-from fewshot.data.synthetic import Synthetic, SyntheticRecipe
 from fewshot.data.storage import hash_tensors
+from fewshot.data.synthetic import Synthetic, SyntheticRecipe
 from fewshot.extraction import load_features
 from fewshot.hardware import Hardware
 from fewshot.model.cmnet import CMNet
