@@ -20,8 +20,8 @@ def build_backbone(name: BackboneName, *, stem: StemName = "plain") -> Backbone:
 
     Args:
         name: `small` (one basic residual block a stage, 16/32/48/64 channels, stride 4: for 64-pixel images and
-            tests), `resnet50`, `resnet101`, `resnet50v2` (pre-activation, three stages), `vgg16`, `vgg16_bn` (with batch normalisation) or `mobilenetv2`; all but
-            the first at stride 8.
+            tests), `resnet50`, `resnet101`, `resnet50v2` (pre-activation, three stages), `vgg16`, `vgg16_bn` (with
+            batch normalisation) or `mobilenetv2`; all but the first at stride 8.
         stem: First layers as in torchvision's weights (`plain`), or one or two convolutions more (`deep`): three 3x3
             in place of a ResNet's 7x7 (the weights of semseg, which PFENet uses), an expansion in the first block of
             MobileNetV2 (the weights of MXNet's Gluon).

@@ -42,10 +42,8 @@ class ResNet50V2(Backbone):
 
     Stages are told apart where the network normalises and activates: stage 2 ends behind the first normalisation of
     stage 3, and stage 3 behind the one that follows it. Stage 3 keeps the stride of stage 2 and dilates the 3x3
-    convolutions behind its left-out stride by 2, so every second row and column is what the strided network gives. There
-    is no stage 4: the high-level features are those of stage 3. With weights for three stages (the ONNX Model Zoo's,
-    1x1 convolutions of stage 4 left out) nothing is lost that is there; on small photographs its third stage tells
-    classes apart better than all of MobileNetV2.
+    convolutions behind its left-out stride by 2, so every second row and column is what the strided network gives.
+    There is no stage 4, which public files of single layers lack: the high-level features are those of stage 3.
 
     References:
         He et al. (2016), Identity Mappings in Deep Residual Networks.
