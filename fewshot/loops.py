@@ -66,6 +66,7 @@ def run_stage(
     callbacks: Sequence[lightning.Callback] = (),
     description: str,
     resume: bool = True,
+    synchronise_statistics: bool = False,
 ) -> None:
     """Train a stage in place, from its first step or from the checkpoint in its folder.
 
@@ -78,6 +79,7 @@ def run_stage(
         callbacks: What happens between the steps.
         description: Name of the progress bar.
         resume: Go on from the checkpoint in `folder`, if there is one.
+        synchronise_statistics: Let batch normalisation see the whole batch where several GPUs share it.
 
     Raises:
         NonFiniteLossError: A loss or gradient became NaN or infinite.
@@ -92,6 +94,7 @@ def run_stage(
             strategy=hardware.strategy,
             precision=hardware.lightning_precision,
             deterministic=hardware.deterministic,
+            sync_batchnorm=synchronise_statistics and hardware.processes > 1 and hardware.device.type == "cuda",
             # The whole run is one epoch of Lightning's: its steps, not its epochs, say where a checkpoint stands.
             max_epochs=1,
             use_distributed_sampler=False,

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSampler, Order
-from fewshot.options import require_choice, require_positive
+from fewshot.options import require_choice, require_not_negative, require_positive
 from fewshot.schedules import count_steps, require_length
 
 OptimizerName = Literal["sgd", "adamw"]
@@ -79,10 +79,7 @@ class TrainingConfig:
             if getattr(self, name) is not None:
                 require_positive(name, getattr(self, name))
         for name in ("momentum", "weight_decay", "power", "warmup", "dice_weight", "map_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(
-                    f"`{name}` must be at least 0. Found `{name} = {getattr(self, name)}`. Pass 0 to be without."
-                )
+            require_not_negative(name, getattr(self, name))
         for name, choices in (("optimizer", OptimizerName), ("order", Order), ("select", Selection)):
             require_choice(name, getattr(self, name), get_args(choices))
 
