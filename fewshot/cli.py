@@ -8,21 +8,15 @@ from dataclasses import dataclass
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fewshot.commands import (
-    add_base_preset,
-    build_demo_parser,
-    build_evaluate_parser,
-    build_reproduce_parser,
-    build_train_parser,
-    run_demo_command,
-    run_evaluate,
-    run_reproduce,
-    run_train,
-)
-from fewshot.indexing import build_index_parser, index_data
-from fewshot.predicting import build_predict_parser, predict_files
+from fewshot.commands.demo import build_demo_parser, run_demo_command
+from fewshot.commands.evaluate import build_evaluate_parser, run_evaluate
+from fewshot.commands.index import build_index_parser, index_data
+from fewshot.commands.options import add_base_preset
+from fewshot.commands.predict import build_predict_parser, predict_files
+from fewshot.commands.pretrain import build_pretrain_parser, run_pretrain
+from fewshot.commands.reproduce import build_reproduce_parser, run_reproduce
+from fewshot.commands.train import build_train_parser, run_train
 from fewshot.presets import expand_presets
-from fewshot.pretraining_command import build_pretrain_parser, run_pretrain
 
 
 @dataclass(frozen=True)

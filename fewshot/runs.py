@@ -17,12 +17,12 @@ from fewshot.data.index import Index
 from fewshot.data.pools import Convention, DrawRule, check_convention, training_pool
 from fewshot.description import to_plain
 from fewshot.evaluation import evaluate_fold
-from fewshot.extraction import load_features
+from fewshot.extraction import MAX_BYTES, load_features, measure_features
 from fewshot.hardware import Hardware
 from fewshot.model.backbone import Backbone, build_backbone, load_backbone_weights
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
-from fewshot.pretraining import PretrainingConfig
+from fewshot.pretraining import PretrainingConfig, Supervision, load_stage1, pretrain
 from fewshot.protocol import EvaluationConfig
 from fewshot.results import Origin, Result
 from fewshot.training import TrainingConfig, TrainingResult, train
@@ -90,6 +90,11 @@ class RunConfig:
             raise ValueError(
                 f"`stage1` must go with `multi_task`. Found `stage1 = {self.stage1}` and `multi_task = False`. Turn "
                 f"`multi_task` on, or leave `stage1` out."
+            )
+        if self.augmentation is None and self.network.backbone_bn == "train":
+            raise ValueError(
+                "`augmentation` must be given where `network.backbone_bn` is 'train'. Found None, which trains on "
+                "features that are computed once, while the backbone's statistics drift. Give both, or neither."
             )
         if min(self.seed, self.stage1_seed) < 0:
             raise ValueError(
@@ -170,31 +175,29 @@ def prepare_backbone(config: RunConfig, index: Index) -> Backbone:
         load_backbone_weights(backbone, config.weights)
     elif not config.multi_task:
         logger.warning("The backbone is random: `weights` names no file, and `multi_task` is off.")
-    if config.multi_task:
-        raise NotImplementedError
+    if not config.multi_task:
+        return backbone
+    supervision = Supervision(config.data, index, config.data.fold(config.fold), config.pretraining.convention)
+    if config.stage1 is not None:
+        load_stage1(config.stage1, backbone, supervision)
+    else:
+        pretrain(
+            backbone,
+            supervision,
+            config.pretraining,
+            seed=config.stage1_seed,
+            cache=config.cache,
+            hardware=config.hardware,
+        )
     return backbone
 
 
 def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingResult:
     """Train a network in place on the held-in classes, in the folder `training` of the run."""
     fold = config.data.fold(config.fold)
-    rule = config.data.draw_rule if config.rule is None else config.data.complete_rule(config.rule)
-    pool = training_pool(index.train, fold, convention=config.convention, rule=rule)
-    sampler = config.training.make_sampler(pool, seed=config.seed)
-    batches: FeatureBatches | PixelBatches
-    if config.augmentation is None:
-        store = load_features(
-            network, config.data, pool, config.evaluation.fit, digest=index.train.digest, cache=config.cache
-        )
-        batches = FeatureBatches(store, sampler)
-    else:
-        length = config.training.count_steps(pool) * config.training.batch_size
-        batches = PixelBatches(
-            TrainingEpisodes(config.data, sampler, config.augmentation, seed=config.seed, length=length)
-        )
     return train(
         network,
-        batches,
+        gather_batches(network, config, index),
         config.training,
         seed=config.seed,
         folder=config.output / TRAINING,
@@ -207,6 +210,28 @@ def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingRe
         validate=None if config.training.select == "last" else partial(validate, config=config),
         hardware=config.hardware,
     )
+
+
+def gather_batches(network: CMNet, config: RunConfig, index: Index) -> FeatureBatches | PixelBatches:
+    """Say what is trained on: images that are augmented anew each time, or features that are computed once."""
+    rule = config.data.draw_rule if config.rule is None else config.data.complete_rule(config.rule)
+    pool = training_pool(index.train, config.data.fold(config.fold), convention=config.convention, rule=rule)
+    sampler = config.training.make_sampler(pool, seed=config.seed)
+    if config.augmentation is not None:
+        length = config.training.count_steps(pool) * config.training.batch_size
+        return PixelBatches(
+            TrainingEpisodes(config.data, sampler, config.augmentation, seed=config.seed, length=length)
+        )
+    fit = config.evaluation.fit
+    size = measure_features(network, pool, fit)
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"Features that are computed once must take at most {MAX_BYTES / 2**30:.0f} GiB. Found that those of "
+            f"{len(pool.entries)} images of {fit.size} pixels would take {size / 2**30:.1f} GiB. Set `augmentation`, "
+            f"so that images are read in every step, or lower `evaluation.fit.size`."
+        )
+    store = load_features(network, config.data, pool, fit, digest=index.train.digest, cache=config.cache)
+    return FeatureBatches(store, sampler)
 
 
 def validate(network: CMNet, config: RunConfig) -> float:

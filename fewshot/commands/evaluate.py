@@ -1,0 +1,83 @@
+"""`fewshot evaluate`: a trained network on a fold of any data set."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser, Namespace
+
+from fewshot.checkpoint import load_checkpoint
+from fewshot.commands.options import DATA_HELP, add_config, format_scores
+from fewshot.data.dataset import DataSet
+from fewshot.evaluation import evaluate_fold
+from fewshot.protocol import EvaluationConfig, open_pool
+from fewshot.records import REPORT, RESULT
+from fewshot.report import Report, write_report
+from fewshot.results import Origin, write_result
+from fewshot.segmenter import choose_device
+from fewshot.summaries import result_sections
+
+
+def build_evaluate_parser() -> ArgumentParser:
+    """Make the parser of `fewshot evaluate`."""
+    parser = ArgumentParser(description="Score a trained network on a fold of any data set.")
+    add_config(parser)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="weights that `fewshot train` left")
+    parser.add_argument("--data", type=DataSet, required=True, help=DATA_HELP)
+    parser.add_argument("--fold", type=int, default=0, help="which classes are held out")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the result and the report")
+    parser.add_argument(
+        "--seen",
+        type=Literal["refuse", "exclude", "keep"],
+        default="refuse",
+        help="what becomes of classes that the network was trained on, by their names",
+    )
+    parser.add_argument(
+        "--fit", type=Literal["trained", "asked"], default="trained", help="size of images: as trained, or as asked for"
+    )
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_class_arguments(EvaluationConfig, "evaluation")
+    return parser
+
+
+def run_evaluate(options: Namespace, command: str) -> str:
+    """Score a checkpoint and say what came out.
+
+    Args:
+        options: As `build_evaluate_parser` parses them, not instantiated.
+        command: What was typed, for the report.
+
+    Raises:
+        ValueError: The network was trained on classes that it is to be tested on.
+    """
+    values = build_evaluate_parser().instantiate(options)
+    dataset: DataSet = values.data
+    checkpoint = load_checkpoint(values.checkpoint)
+    config: EvaluationConfig = values.evaluation
+    if values.fit == "trained":
+        config = replace(config, fit=checkpoint.fit)
+    if values.seen == "exclude":
+        config = replace(config, exclude=tuple(dict.fromkeys((*config.exclude, *checkpoint.trained_on))))
+    if values.seen == "refuse":
+        _refuse_seen(checkpoint.trained_on, dataset, values.fold, config)
+    network = checkpoint.model.to(choose_device(values.device))
+    origin = Origin(f"file {values.checkpoint.name}", checkpoint.settings.get("convention"), checkpoint.settings)
+    result = evaluate_fold(network, dataset, values.fold, config, origin=origin)
+    write_result(values.output / RESULT, result)
+    sections = result_sections({"CMNet": [result]}, commands=[command])
+    summary = f"Scores of {values.checkpoint.name} on fold {values.fold} of {type(dataset).__name__}."
+    write_report(Report("Evaluation", summary, sections), values.output / REPORT)
+    return f"{format_scores({'CMNet': result})}\nReport: {values.output / REPORT}"
+
+
+def _refuse_seen(trained_on: Sequence[str], dataset: DataSet, fold: int, config: EvaluationConfig) -> None:
+    index = dataset.load_index(fold)
+    tested = {index.classes[class_id - 1] for class_id in open_pool(dataset, index, fold, config).images_of}
+    seen = sorted(tested & set(trained_on))
+    if seen:
+        raise ValueError(
+            f"A network must be tested on classes that it was not trained on. Found {', '.join(seen)} among those of "
+            f"its training. Evaluate on the fold that it was trained for, leave them out by `--seen exclude`, or keep "
+            f"them by `--seen keep`, knowing that the score then says nothing about new classes."
+        )

@@ -1,0 +1,80 @@
+"""What several commands ask for, and how they ask for it."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from jsonargparse import ArgumentParser, Namespace
+
+from fewshot.data.kinds import DATA_SETS
+from fewshot.paper import find_table, load_tables
+from fewshot.presets import CONFIG_OPTION, list_presets
+from fewshot.results import Result
+from fewshot.runs import RunConfig
+from fewshot.summaries import SCORE_NAMES
+
+_PRINTED: tuple[ScoreName, ...] = ("miou", "fb_iou")
+DEMO_PRESET = "synthetic"
+DATA_HELP = f"one of {', '.join(kind.__name__ for kind in DATA_SETS)}"
+
+
+def build_run_parser(description: str) -> ArgumentParser:
+    """Make a parser whose options are the fields of a run's configuration."""
+    parser = ArgumentParser(description=description)
+    add_config(parser)
+    parser.add_class_arguments(RunConfig)
+    return parser
+
+
+def read_run(options: Namespace) -> RunConfig:
+    """Turn parsed options into the configuration that they are the fields of."""
+    values = build_run_parser("").instantiate(_select(options))
+    return RunConfig(**{name: values[name] for name in RunConfig.__dataclass_fields__})
+
+
+def dump_run(options: Namespace) -> str:
+    """Write parsed options as YAML that `--config` takes; those of a command beside the run's are left out."""
+    return build_run_parser("").dump(_select(options))
+
+
+def _select(options: Namespace) -> Namespace:
+    return Namespace(**{name: options[name] for name in RunConfig.__dataclass_fields__})
+
+
+def add_config(parser: ArgumentParser) -> None:
+    """Let a parser take YAML files and presets; `expand_presets` puts paths in place of their names."""
+    presets = ", ".join(list_presets())
+    parser.add_argument(
+        CONFIG_OPTION, action="config", help=f"YAML file or preset, later ones override; presets: {presets}"
+    )
+
+
+def add_base_preset(words: Sequence[str]) -> list[str]:
+    """Give `fewshot demo` its preset, and `fewshot reproduce` its table's, where the arguments name no configuration.
+
+    Args:
+        words: The arguments, the command first.
+    """
+    command, options = words[0] if words else "", list(words[1:])
+    if any(word == CONFIG_OPTION or word.startswith(f"{CONFIG_OPTION}=") for word in options):
+        return list(words)
+    if command == "demo":
+        return [command, CONFIG_OPTION, DEMO_PRESET, *options]
+    tables = [word.partition("=")[2] for word in options if word.startswith("--table=")]
+    tables += [word for before, word in pairwise(options) if before == "--table"]
+    if command == "reproduce" and tables and tables[-1] in load_tables():
+        return [command, CONFIG_OPTION, find_table(tables[-1]).base, *options]
+    return list(words)
+
+
+def format_scores(results: Mapping[str, Result]) -> str:
+    """Lay out scores for the terminal: mean and standard deviation over the lists of episodes."""
+    names: dict[ScoreName, str] = {name: SCORE_NAMES[name] for name in _PRINTED}
+    shots = next(iter(results.values())).shots
+    width = max(len(row) for row in results)
+    columns = [f"{label}, {shot}-shot" for shot in shots for label in names.values()]
+    lines = ["  ".join([" " * width, *(f"{column:>14}" for column in columns)])]
+    for row, result in results.items():
+        spreads = [result.summarise(shot, score) for shot in shots for score in names]
+        cells = [f"{one.mean:.1f}" + ("" if one.std is None else f" ± {one.std:.1f}") for one in spreads]
+        lines.append("  ".join([row.ljust(width), *(f"{cell:>14}" for cell in cells)]))
+    return "\n".join(lines)

@@ -1,0 +1,54 @@
+"""`fewshot reproduce`: a table of the paper, ours beside what it prints."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser, Namespace
+
+from fewshot.commands.options import build_run_parser, dump_run, read_run
+from fewshot.data.storage import write_whole
+from fewshot.paper import TableRow, find_table, load_tables
+from fewshot.presets import CONFIG_OPTION, locate_preset
+from fewshot.records import CONFIGURATION, keep_configuration, record_run
+from fewshot.report import write_report
+from fewshot.reproduce import Grid, format_table, report_table, reproduce_table, summarise_table
+from fewshot.results import Result
+
+
+def build_reproduce_parser() -> ArgumentParser:
+    """Make the parser of `fewshot reproduce`: that of `fewshot train`, and which table."""
+    parser = build_run_parser("Make a table of the paper: every row on every fold with every seed.")
+    parser.add_argument("--table", type=Literal[tuple(load_tables())], required=True, help="which table")  # pyright: ignore[reportInvalidTypeForm]
+    parser.add_argument("--folds", type=list[int] | None, default=None, help="folds to average over; default: all")
+    parser.add_argument("--seeds", type=list[int], default=[321], help="seeds to train each row with on each fold")
+    return parser
+
+
+def run_reproduce(options: Namespace, command: str) -> str:
+    """Make a table and say what came out; runs that are finished are not made again.
+
+    Args:
+        options: As `build_reproduce_parser` parses them, not instantiated.
+        command: What was typed, for the reports.
+    """
+    table, output = find_table(options.table), Path(options.output)
+    keep_configuration(output, dump_run(options))
+    folds = options.folds or list(range(read_run(options).data.fold_count))
+    grid = Grid(tuple(folds), tuple(options.seeds), output)
+
+    def make(row: TableRow, fold: int, seed: int, folder: Path) -> Result:
+        words = [CONFIG_OPTION, str(output / CONFIGURATION), CONFIG_OPTION, str(locate_preset(row.preset))]
+        words += [f"--fold={fold}", f"--seed={seed}", f"--output={folder}"]
+        run_options = build_run_parser("").parse_args(words)
+        keep_configuration(folder, dump_run(run_options))
+        again = shlex.join(["fewshot", "train", CONFIG_OPTION, str(folder / CONFIGURATION)])
+        return record_run(read_run(run_options), name=row.name, commands=[command, again])
+
+    results = reproduce_table(table, grid, make)
+    name = f"table-{table.number}"
+    summary = json.dumps(summarise_table(table, results, grid), indent=1)
+    write_whole(output / f"{name}.json", f"{summary}\n".encode())
+    write_report(report_table(table, results, grid, commands=[command]), output / f"{name}.html")
+    return f"{format_table(table, results, grid)}\nReport: {output / name}.html"
