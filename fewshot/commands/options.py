@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 from fewshot.data.kinds import DATA_SETS
 from fewshot.paper import find_table, load_tables
 from fewshot.presets import CONFIG_OPTION, list_presets
-from fewshot.results import Result
+from fewshot.results import Result, ScoreName
 from fewshot.runs import RunConfig
 from fewshot.summaries import SCORE_NAMES
 
