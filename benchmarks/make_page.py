@@ -185,7 +185,7 @@ def network(record: dict[str, Any]) -> Iterator[str]:
     headers: dict[str, list[str]] = {}
     for row in record["rows"]:
         case, figures = row["case"], row["figures"] or {}
-        title, place = f"{case['backbone']}, {case['side']}²", f"{case['device']}, {case['threads']} threads"
+        title, place = f"{case['backbone']}, {case['side']}²", f"{case['device']}, threads: {case['threads']}"
         cells = tables.setdefault(title, {}).setdefault(case["transport"], [])
         cells += [number(figures.get("median_s")), number(figures.get("peak_mib"))]
         if case["transport"] == "none":

@@ -22,11 +22,15 @@ class MessageFlowConfig:
 
     Attributes:
         heads: Attention heads; the paper prints one.
-        scaled: Divide dot products by the square root of their length. False is the paper's literal eq. 7.
-        neighbourhood: Side (odd, in nodes) of the window an inner message comes from; None means the whole image.
-        cross_keys: Support nodes that speak to the query: all, or those the object covers.
-        shots: With several supports, average the query's features over one flow per support (`pairwise`), or let
-            the nodes of all supports share one softmax (`joint`).
+        scaled: Divide dot products by the square root of their length. False is the paper's literal eq. 7, whose
+            softmax saturates on features of 256 channels.
+        neighbourhood: Side (odd, in nodes) of the window an inner message comes from; None means the whole image. The
+            paper says «its neighbor nodes» without a number; SuperGlue, whose equations it has, takes the whole image.
+        cross_keys: Support nodes that speak to the query: all, since the paper would transfer every support pixel's
+            information, or those the object covers.
+        shots: With several supports, average the query's features over one flow per support (`pairwise`, what the
+            weights of one shot were trained for), or let the nodes of all supports share one softmax (`joint`). The
+            paper is silent.
     """
 
     heads: int = 1

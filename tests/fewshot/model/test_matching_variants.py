@@ -83,6 +83,17 @@ def test_the_share_of_the_flow_from_the_object_is_what_fills_the_map(
     assert found.fg_flow_fraction.lt(1).all()
 
 
+@pytest.mark.parametrize("grid", [None, 4])
+@pytest.mark.parametrize("weights", ["uniform", "cross"])
+def test_a_support_that_is_all_object_fills_every_query_node_up_to_the_padding(
+    grid: int | None, weights: str, make_masks: MakeMasks
+) -> None:
+    masks = padded(make_masks)
+    masks.foreground.copy_(masks.support_valid)
+    found = run(draw(), masks, "full", replace(EXACT, weights=weights, grid=grid))
+    assert_close(found.map, masks.query_valid.float(), rtol=0.0, atol=1e-3)
+
+
 @pytest.mark.parametrize("weights", ["uniform", "cross"])
 def test_all_of_the_flow_comes_from_an_object_that_supplies_alone(weights: str, make_masks: MakeMasks) -> None:
     config = replace(EXACT, suppliers="foreground", weights=weights)
