@@ -1,4 +1,5 @@
 import numpy as np
+import pycocotools.mask
 import pytest
 
 from fewshot.data.decoding import decode_runs, fill_polygons
@@ -30,3 +31,12 @@ def test_run_lengths_go_down_one_column_after_another() -> None:
 def test_run_lengths_of_another_image_are_none(write: type) -> None:
     assert decode_runs(write(0, 0, 5, 5), HEIGHT, WIDTH) is not None
     assert decode_runs(write(0, 0, 5, 5), WIDTH, HEIGHT) is None
+
+
+def test_packed_runs_that_are_too_short_are_none_even_where_the_memory_happened_to_be_clean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = packed(10, 10, 70, 50)
+    short["counts"] = short["counts"][:2]
+    monkeypatch.setattr(pycocotools.mask, "decode", lambda _: np.zeros((HEIGHT, WIDTH), dtype=np.uint8, order="F"))
+    assert decode_runs(short, HEIGHT, WIDTH) is None
