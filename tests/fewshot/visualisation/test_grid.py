@@ -80,12 +80,8 @@ def test_priors_that_differ_are_drawn_for_each_network(panels: list[Panel]) -> N
 
 def test_the_scale_of_a_map_ends_at_the_greatest_value_of_its_column(panels: list[Panel]) -> None:
     maps = [torch.full((24, 32), value) for value in (0.02, 0.05)]
-    figure = draw_grid(
-        {"": [replace(panel, transport_map=values) for panel, values in zip(panels, maps, strict=True)]}
-    )
-    ends = [
-        [tick.get_text() for tick in inset.get_xticklabels()] for axes in figure.axes for inset in axes.child_axes
-    ]
+    figure = draw_grid({"": [replace(panel, transport_map=values) for panel, values in zip(panels, maps, strict=True)]})
+    ends = [[tick.get_text() for tick in inset.get_xticklabels()] for axes in figure.axes for inset in axes.child_axes]
     assert ["0", "0.05"] in ends
     pictures = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     columns = len(pictures) // 2
