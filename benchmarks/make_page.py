@@ -168,6 +168,33 @@ def lazy(record: dict[str, Any]) -> Iterator[str]:
     yield table([*header, "MiB beside the points, forward", "with backward"], rows)
 
 
+def network(record: dict[str, Any]) -> Iterator[str]:
+    """CMNet by what its transport is solved between."""
+    yield "## CMNet\n"
+    gpu = f" GPU: {record['gpu']}." if record["gpu"] else ""
+    yield f"`{record['command']}`. {measured_on(record['machine']).rstrip()}{gpu}\n"
+    weights = {name: sum(counts.values()) - counts["backbone"] for name, counts in record["weights"].items()}
+    yield (
+        "One query and one support. Forward: prediction, with four refinements. Training: forward with a graph and "
+        "backward, without refinement. MiB: the most beside network and episode. Unrolled: PyTorch differentiates 50 "
+        f"sweeps; - where they would keep more than {record['limit_gib']:g} GiB. Weights trained: "
+        + ", ".join(f"{count:,} ({name})" for name, count in weights.items())
+        + ".\n"
+    )
+    tables: dict[str, dict[str, list[str]]] = {}
+    headers: dict[str, list[str]] = {}
+    for row in record["rows"]:
+        case, figures = row["case"], row["figures"] or {}
+        title, place = f"{case['backbone']}, {case['side']}²", f"{case['device']}, {case['threads']} threads"
+        cells = tables.setdefault(title, {}).setdefault(case["transport"], [])
+        cells += [number(figures.get("median_s")), number(figures.get("peak_mib"))]
+        if case["transport"] == "none":
+            kind = "training" if case["training"] else "forward"
+            headers.setdefault(title, [title]).extend([f"{kind}, s ({place})", "MiB"])
+    for title, rows in tables.items():
+        yield table(headers[title], [[name, *cells] for name, cells in rows.items()])
+
+
 def exact(record: dict[str, Any]) -> Iterator[str]:
     """To a certified gap, beside the network simplex."""
     yield "## To a certified gap\n"
@@ -191,6 +218,7 @@ PAGES = {
             "exact_3000": programmes,
             "formulations": formulations,
             "lazy": lazy,
+            "cmnet": network,
         },
     ),
     "accuracy.md": (ACCURACY, {"accuracy": accuracy, "gap": exact}),

@@ -1,5 +1,6 @@
 """Evaluation on episodes of unseen classes: the same tasks, counted in the same way, for whatever is compared."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +17,18 @@ from tqdm import tqdm
 from fewshot.data.dataset import DataSet
 from fewshot.data.episodes import TestEpisodes, collate_tests
 from fewshot.data.fitting import Placement, fitted_size, resize_labels, restore_logits
+from fewshot.data.pools import EpisodePool
 from fewshot.description import describe_data, describe_environment, describe_network
 from fewshot.episode import Episode
-from fewshot.extraction import load_features
+from fewshot.extraction import MAX_BYTES, load_features, measure_features
 from fewshot.features import FeatureStore
 from fewshot.metrics import FOREGROUND, SegmentationScore, sum_over_ranks
 from fewshot.model.cmnet import CMNet
 from fewshot.model.encoded import EncodedEpisode
 from fewshot.protocol import EpisodeList, EvaluationConfig, list_episodes, open_pool
 from fewshot.results import EpisodeResult, Evaluation, Origin, Result
+
+logger = logging.getLogger(__name__)
 
 
 class _Batch(NamedTuple):
@@ -106,7 +110,8 @@ def evaluate_fold(
         fold: Number of the fold.
         config: What it is evaluated on, and how.
         origin: Where the network's weights come from, to stand in the result.
-        cache: Folder of features that are computed once; None reads images and runs the backbone in every episode.
+        cache: Folder of features that are computed once. None, as well as features of more than `MAX_BYTES`, reads
+            images and runs the backbone in every episode; scores are the same up to the rounding of features.
 
     Raises:
         ValueError: There is no such fold, the classes have too few images, or as for `evaluate`.
@@ -116,11 +121,10 @@ def evaluate_fold(
     pool = open_pool(dataset, index, fold, config)
     # Before anything is computed: this refuses classes with too few images.
     lists = list_episodes(pool, config)
-    store = None
-    if cache is not None:
-        store = load_features(
-            network, dataset, pool, config.fit, digest=index.val.digest, cache=cache, workers=config.workers
-        )
+    if config.episodes_folder is not None:
+        for one in lists:
+            one.save(config.episodes_folder)
+    store = None if cache is None else _load_store(network, dataset, pool, config, cache, index.val.digest)
     runs = tuple(evaluate(network, dataset, one, config, store=store) for one in lists)
     return Result(
         runs=runs,
@@ -130,6 +134,22 @@ def evaluate_fold(
         origin=origin,
         environment=describe_environment(next(network.parameters()).device),
     )
+
+
+def _load_store(
+    network: CMNet, dataset: DataSet, pool: EpisodePool, config: EvaluationConfig, cache: Path, digest: str
+) -> FeatureStore | None:
+    """Load the features of a pool; None, with a note in the log, where they are too large to be kept."""
+    needed = measure_features(network, pool, config.fit)
+    if needed > MAX_BYTES:
+        logger.info(
+            "Features of %d images would take %.1f GiB, more than the %.1f GiB that are kept. Evaluating from images.",
+            len(pool.entries),
+            needed / 2**30,
+            MAX_BYTES / 2**30,
+        )
+        return None
+    return load_features(network, dataset, pool, config.fit, digest=digest, cache=cache, workers=config.workers)
 
 
 def _read_batches(

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +25,9 @@ from fewshot.model.cmnet import CMNet
 
 FORMAT = 1
 """Part of every cache key; to be raised by whoever changes what is computed from an image."""
+
+MAX_BYTES = 4 * 2**30
+"""Size of the features of a pool up to which an evaluation keeps them where it may; they are computed in memory."""
 
 _PROBES = 4
 """Images whose pixels go into the key: the same names may stand for the same photographs at another size."""
@@ -53,6 +58,18 @@ class _PoolImages(Dataset[_Prepared]):
         if self.pool.convention is not None:
             labels = relabel_held_out(labels, self.pool.fold, self.pool.convention)
         return _Prepared(fit_image(picture.image, None, self.fit), pack_labels(labels))
+
+
+def measure_features(network: CMNet, pool: EpisodePool, fit: Fit) -> int:
+    """Count the bytes that the features of a pool would take, as far as the network needs them.
+
+    The backbone looks at one blank image to find out.
+    """
+    blank = torch.zeros(1, 3, fit.size, fit.size, device=next(network.backbone.parameters()).device)
+    with _in_eval_mode(network):
+        features = network.extract(blank)
+    numbers = features.mid.numel() + (features.high.numel() if needs_high(network.config) else 0)
+    return numbers * torch.float16.itemsize * len(pool.entries)
 
 
 def load_features(
@@ -126,10 +143,7 @@ def _compute(network: CMNet, images: _PoolImages, wanted: tuple[str, ...], *, ba
     kept: dict[str, Tensor] = {}
     labels: list[PackedMap] = []
     sizes: list[tuple[int, int]] = []
-    # In train mode a backbone may go by the statistics of the batch, which are nobody's features.
-    training = network.training
-    network.eval()
-    with tqdm(total=len(images), desc="Features", unit="image") as bar:
+    with _in_eval_mode(network), tqdm(total=len(images), desc="Features", unit="image") as bar:
         for batch in DataLoader(images, batch_size, num_workers=workers, collate_fn=list):
             pixels = torch.stack([one.fitted.pixels for one in batch])
             valid = torch.stack([one.fitted.valid for one in batch])
@@ -139,7 +153,6 @@ def _compute(network: CMNet, images: _PoolImages, wanted: tuple[str, ...], *, ba
             labels += [one.labels for one in batch]
             sizes += [one.fitted.placement.fitted_size for one in batch]
             bar.update(len(batch))
-    network.train(training)
     packed = PackedLabels.join(labels)
     files = {name: {name: kept[name]} for name in wanted}
     files["mid"] |= {
@@ -149,6 +162,17 @@ def _compute(network: CMNet, images: _PoolImages, wanted: tuple[str, ...], *, ba
         "fitted": torch.tensor(sizes),
     }
     return files
+
+
+@contextmanager
+def _in_eval_mode(network: CMNet) -> Iterator[None]:
+    """Keep a backbone from going by the statistics of its batch, as some do in training."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
 
 
 def _keep(kept: dict[str, Tensor], name: str, features: Tensor, *, start: int, total: int) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
+
 from fewshot.options import require_choice, require_positive
 
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -45,6 +47,12 @@ class Hardware:
             raise ValueError(
                 f"`workers` must be at least 0. Found `workers = {self.workers}`. Pass 0 to read images between steps."
             )
+
+    @property
+    def device(self) -> torch.device:
+        """Name where tensors live, in this process."""
+        found = self.accelerator == "gpu" or (self.accelerator == "auto" and torch.cuda.is_available())
+        return torch.device("cuda" if found else "cpu")
 
     @property
     def processes(self) -> int:

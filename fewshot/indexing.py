@@ -17,7 +17,8 @@ _MOST_CLASSES = 20
 
 def build_index_parser() -> ArgumentParser:
     """Make the parser of `fewshot index`."""
-    index = ArgumentParser(description="Read every mask of a data set, once; count what each fold has.")
+    description = "Read every mask of a data set, once; count what each fold has."
+    index = ArgumentParser(description=description, allow_abbrev=False)
     index.add_argument("--config", action="config", help="YAML file of these options")
     index.add_argument(
         "--data", type=DataSet, required=True, help=f"one of {', '.join(kind.__name__ for kind in DATA_SETS)}"
@@ -28,19 +29,20 @@ def build_index_parser() -> ArgumentParser:
     return index
 
 
-def index_data(options: Namespace) -> str:
+def index_data(options: Namespace, _command: str) -> str:
     """Make or verify the index and lay out its counts.
 
     Args:
-        options: As `build_index_parser` describes them.
+        options: As `build_index_parser` parses them, not instantiated.
 
     Raises:
         ValueError: A list, a mask, a photograph or the index cannot be used.
         FileNotFoundError: A file is missing.
     """
-    if options.rebuild:
-        options.data.rebuild_index()
-    return format_index(options.data, convention=options.convention, rule=options.rule)
+    values = build_index_parser().instantiate(options)
+    if values.rebuild:
+        values.data.rebuild_index()
+    return format_index(values.data, convention=values.convention, rule=values.rule)
 
 
 @dataclass(frozen=True)

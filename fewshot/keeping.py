@@ -45,7 +45,7 @@ class Saver(lightning.Callback):
     def __init__(
         self,
         folder: Path,
-        save: Callable[[Path], None],
+        save: Callable[[Path], None] | None,
         *,
         steps: int,
         every: int,
@@ -56,7 +56,7 @@ class Saver(lightning.Callback):
 
         Args:
             folder: Where to.
-            save: Writes the weights as users load them.
+            save: Writes the weights as users load them; None where somebody else does.
             steps: The last step.
             every: Steps between two checkpoints, each of which replaces the one before.
             keep_every: Steps between two files of weights that stay; None for none.
@@ -77,10 +77,11 @@ class Saver(lightning.Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
         """Write what is due at this step."""
         step = trainer.global_step
-        if trainer.is_global_zero and self.keep_every is not None and step % self.keep_every == 0:
-            self.save(self.folder / f"step-{step:07d}.safetensors")
-        if trainer.is_global_zero and step == self.steps:
-            self.save(self.folder / "last.safetensors")
+        if trainer.is_global_zero and self.save is not None:
+            if self.keep_every is not None and step % self.keep_every == 0:
+                self.save(self.folder / f"step-{step:07d}.safetensors")
+            if step == self.steps:
+                self.save(self.folder / "last.safetensors")
         if step % self.every == 0 or step == self.steps:
             # Every process: they meet in it.
             trainer.save_checkpoint(self.folder / RESUME)

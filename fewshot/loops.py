@@ -66,6 +66,7 @@ def run_stage(
     callbacks: Sequence[lightning.Callback] = (),
     description: str,
     resume: bool = True,
+    synchronise_statistics: bool = False,
 ) -> None:
     """Train a stage in place, from its first step or from the checkpoint in its folder.
 
@@ -78,6 +79,7 @@ def run_stage(
         callbacks: What happens between the steps.
         description: Name of the progress bar.
         resume: Go on from the checkpoint in `folder`, if there is one.
+        synchronise_statistics: Let batch normalisation see the whole batch where several GPUs share it.
 
     Raises:
         NonFiniteLossError: A loss or gradient became NaN or infinite.
@@ -86,12 +88,13 @@ def run_stage(
     checkpoint = None if folder is None else folder / RESUME
     with _surroundings(hardware):
         trainer = lightning.Trainer(
-            accelerator=hardware.accelerator,
+            accelerator="gpu" if hardware.device.type == "cuda" else "cpu",
             devices=hardware.devices,
             num_nodes=hardware.nodes,
             strategy=hardware.strategy,
             precision=hardware.lightning_precision,
             deterministic=hardware.deterministic,
+            sync_batchnorm=synchronise_statistics and hardware.processes > 1 and hardware.device.type == "cuda",
             # The whole run is one epoch of Lightning's: its steps, not its epochs, say where a checkpoint stands.
             max_epochs=1,
             use_distributed_sampler=False,
@@ -119,7 +122,7 @@ def _make_loggers(folder: Path | None) -> list[Logger]:
 @contextmanager
 def _surroundings(hardware: Hardware) -> Iterator[None]:
     """Keep what Lightning changes for a run inside the run."""
-    devices = [] if hardware.accelerator == "cpu" else list(range(torch.cuda.device_count()))
+    devices = range(torch.cuda.device_count()) if hardware.device.type == "cuda" else []
     deterministic = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         for message, category in _OVERHEARD:

@@ -43,12 +43,13 @@ def cross_entropy(
     logits: Float[Tensor, "batch classes height width"],
     truth: Int[Tensor, "batch height width"],
     *,
+    ignored: int = IGNORED,
     average: Average = identity,
 ) -> Float[Tensor, ""]:
     """Give the cross-entropy per labelled pixel of the whole batch; see `segmentation_loss`."""
-    total = functional.cross_entropy(logits.float(), truth, ignore_index=IGNORED, reduction="sum")
+    total = functional.cross_entropy(logits.float(), truth, ignore_index=ignored, reduction="sum")
     # float64 counts the pixels of any batch exactly.
-    return total / average((truth != IGNORED).sum().double()).clamp(min=1.0).float()
+    return total / average((truth != ignored).sum().double()).clamp(min=1.0).float()
 
 
 def dice_loss(

@@ -9,7 +9,7 @@ from fewshot.data.dataset import DataSet
 from fewshot.data.fitting import Fit
 from fewshot.data.index import Index
 from fewshot.data.pools import DrawRule, EpisodePool, evaluation_pool
-from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order, hash_episodes, load_episodes
+from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order, hash_episodes, load_episodes, save_episodes
 from fewshot.description import to_plain
 from fewshot.hardware import Precision
 from fewshot.metrics import Void
@@ -31,8 +31,12 @@ class EvaluationConfig:
         order: How queries follow each other. `walk` for PASCAL-5i and FSS-1000, `class` for COCO-20i.
         episodes_file: Episodes to evaluate on in place of drawn ones, as `save_episodes` wrote them. One run for each
             number of shots then, on the first supports of each episode; `episodes`, `seeds` and `order` play no part.
+        episodes_folder: Where the lists of episodes are written to, for another run or another system to be scored on;
+            results hold the counts of each episode in the same order. None for nowhere.
         classes: Evaluate on the held-out classes, as results do, or on the held-in ones, by which checkpoints can be
             chosen without a look at what is tested.
+        exclude: Names of classes to leave out, such as those that the network was trained on elsewhere; names that the
+            data set does not have play no part.
         rule: When an image counts for a class. Default, and for a `min_pixels` of None: as the data set says.
         fit: How images come to the size of the network.
         resolution: Where pixels are counted: at the `original` size of each query, or at the size that the canvas of
@@ -51,6 +55,7 @@ class EvaluationConfig:
     seeds: tuple[int, ...] = (321, 322, 323, 324, 325)
     order: Order = "walk"
     episodes_file: Path | None = None
+    episodes_folder: Path | None = None
     classes: ScoredClasses = "held_out"
     exclude: tuple[str, ...] = ()
     rule: DrawRule | None = None
@@ -83,6 +88,7 @@ class EvaluationConfig:
     def describe(self) -> dict[str, Any]:
         """Give the values as JSON can hold them, without those that play no part."""
         values = to_plain(asdict(self))
+        del values["episodes_folder"]
         if self.episodes_file is not None:
             values |= dict.fromkeys(("episodes", "seeds", "order"))
         return values
@@ -130,6 +136,12 @@ class EpisodeList:
     def digest(self) -> str:
         """Name the list by its images: equal digests, equal tasks in equal order."""
         return hash_episodes(self.pool, self.specs)
+
+    def save(self, folder: Path) -> Path:
+        """Write the list as `episodes_file` is read, under a name made of shots and seed; gives the file."""
+        path = folder / f"episodes-{self.shot}shot-{'given' if self.seed is None else f'seed{self.seed}'}.json"
+        save_episodes(path, self.pool, self.specs)
+        return path
 
 
 def open_pool(dataset: DataSet, index: Index, fold: int, config: EvaluationConfig) -> EpisodePool:

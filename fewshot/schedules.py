@@ -4,41 +4,42 @@ from fewshot.options import require_positive
 
 
 def require_length(epochs: int | None, steps: int | None) -> None:
-    """Make sure that a length is given once.
+    """Make sure that a length is given once at most.
 
     Raises:
-        ValueError: It is given in both units or in none, or is not positive.
+        ValueError: It is given in both units, or is not positive.
     """
-    if (epochs is None) == (steps is None):
+    if epochs is not None and steps is not None:
         raise ValueError(
-            f"The length of a training must be given in exactly one of `epochs` and `steps`. Found `epochs = {epochs}` "
-            f"and `steps = {steps}`. Set one of them, and leave out the other or set it to null."
+            f"The length of a training must be given in one of `epochs` and `steps`. Found `epochs = {epochs}` and "
+            f"`steps = {steps}`. Set one of them to null."
         )
     for name, value in (("epochs", epochs), ("steps", steps)):
         if value is not None:
             require_positive(name, value)
 
 
-def count_steps(epochs: int | None, steps: int | None, *, images: int, batch_size: int) -> int:
+def count_steps(epochs: int | None, steps: int | None, *, default: int, images: int, batch_size: int) -> int:
     """Give the number of weight updates.
 
     Args:
         epochs: Length in rounds of all images; an incomplete last batch of a round is left out, as the field does.
-        steps: Length in updates; one of the two is None.
+        steps: Length in updates.
+        default: Epochs where neither is given.
         images: How many there are.
         batch_size: How many an update takes.
 
     Raises:
         ValueError: An epoch holds no whole batch.
     """
-    if epochs is None:
-        return steps or 0
+    if steps is not None:
+        return steps
     if images < batch_size:
         raise ValueError(
             f"An epoch must hold at least one batch. Found {images} images for batches of {batch_size}. Lower "
             f"`batch_size`, or give the length in `steps`."
         )
-    return epochs * (images // batch_size)
+    return (default if epochs is None else epochs) * (images // batch_size)
 
 
 def polynomial_factor(step: int, *, steps: int, power: float, warmup: int) -> float:

@@ -68,6 +68,12 @@ class Outcome:
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
 
 
+def describe_stage(plan: Plan, source: BatchSource) -> str:
+    """Say everything that the result of a stage depends on, as JSON."""
+    settings = {one.name: getattr(plan, one.name) for one in fields(plan)}
+    return json.dumps({**settings, "source": source.describe()}, sort_keys=True)
+
+
 def seed_step(seed: int, step: int, *, rank: int | None = None) -> int:
     """Give the seed of what is random in a step: in one process, such as dropout, or without a rank in all alike."""
     # The last number keeps it apart from the streams of episodes and augmentation, which are named by fewer numbers.
@@ -99,8 +105,7 @@ class Stage(lightning.LightningModule, ABC):
     @cached_property
     def description(self) -> str:
         """Everything that the result depends on, as JSON: what a checkpoint is compared with."""
-        plan = {one.name: getattr(self.plan, one.name) for one in fields(self.plan)}
-        return json.dumps({**plan, "source": self.source.describe()}, sort_keys=True)
+        return describe_stage(self.plan, self.source)
 
     @abstractmethod
     def learn_from(self, batch: Any) -> Outcome:

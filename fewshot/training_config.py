@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSampler, Order
-from fewshot.options import require_choice, require_positive
+from fewshot.options import require_choice, require_not_negative, require_positive
 from fewshot.schedules import count_steps, require_length
 
 OptimizerName = Literal["sgd", "adamw"]
@@ -18,13 +18,17 @@ HSNet and every other anchor); a look at what is tested.
 """
 
 
+EPOCHS = 200
+"""The paper's length on PASCAL-5i."""
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network learns from episodes; the defaults are the paper's for PASCAL-5i and FSS-1000, all but the length.
+    """How a network learns from episodes; the defaults are the paper's for PASCAL-5i.
 
     Attributes:
         epochs: Length in rounds of the pool's images, `images // batch_size` updates each (paper: 200 for PASCAL-5i,
-            50 for COCO-20i, 100 for FSS-1000).
+            50 for COCO-20i, 100 for FSS-1000). None: 200, unless `steps` are given.
         steps: Length in weight updates, in place of `epochs`.
         batch_size: Episodes in an update, over all processes.
         optimizer: Stochastic gradient descent, or AdamW.
@@ -75,10 +79,7 @@ class TrainingConfig:
             if getattr(self, name) is not None:
                 require_positive(name, getattr(self, name))
         for name in ("momentum", "weight_decay", "power", "warmup", "dice_weight", "map_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(
-                    f"`{name}` must be at least 0. Found `{name} = {getattr(self, name)}`. Pass 0 to be without."
-                )
+            require_not_negative(name, getattr(self, name))
         for name, choices in (("optimizer", OptimizerName), ("order", Order), ("select", Selection)):
             require_choice(name, getattr(self, name), get_args(choices))
 
@@ -88,7 +89,9 @@ class TrainingConfig:
         Raises:
             ValueError: An epoch holds no whole batch.
         """
-        return count_steps(self.epochs, self.steps, images=len(pool.entries), batch_size=self.batch_size)
+        return count_steps(
+            self.epochs, self.steps, default=EPOCHS, images=len(pool.entries), batch_size=self.batch_size
+        )
 
     def make_sampler(self, pool: EpisodePool, *, seed: int) -> EpisodeSampler:
         """Draw from a pool the episodes that this training is made of.

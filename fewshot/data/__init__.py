@@ -1,1 +1,1 @@
-"""Data: the built-in synthetic world, episodes drawn from it, and what networks expect of images."""
+"""Data: data sets, the episodes drawn from them, and what networks expect of images."""

@@ -26,8 +26,7 @@ class LabelledImage:
 
 def labels_from_bytes(stored: UInt8[Tensor, "height width"]) -> Int16[Tensor, "height width"]:
     """Take labels as palette images store them, where 255 is unknown."""
-    labels = stored.short()
-    return labels.masked_fill_(labels == IGNORED, UNKNOWN)
+    return stored.short().masked_fill_(stored == IGNORED, UNKNOWN)
 
 
 def mask_of_class(labels: Int16[Tensor, "height width"], class_id: int) -> UInt8[Tensor, "height width"]:

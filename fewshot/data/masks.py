@@ -35,15 +35,15 @@ class LabelMask:
             UnreadableImageError: The file is missing, damaged or no such mask.
             WrongLabelError: It holds other labels.
         """
-        stored = read_labels(self.path)
-        foreign = (stored > self.class_count) & (stored != IGNORED)
-        if foreign.any():
+        labels = labels_from_bytes(read_labels(self.path))
+        if labels.max() > self.class_count:
+            unknown = labels[labels > self.class_count].unique().tolist()
             raise WrongLabelError(
-                f"A mask must hold labels 0 to {self.class_count} and {IGNORED} only. Found "
-                f"{stored[foreign].unique().tolist()[:5]} in {self.path}. Use the masks that hold classes, such as "
-                f"SegmentationClassAug, not those of colours or objects."
+                f"A mask must hold labels 0 to {self.class_count} and {IGNORED} only. Found {unknown[:5]} in "
+                f"{self.path}. Use the masks that hold classes, such as SegmentationClassAug, not those of colours or "
+                f"objects."
             )
-        return labels_from_bytes(stored)
+        return labels
 
 
 @dataclass(frozen=True)

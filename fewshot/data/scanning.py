@@ -11,7 +11,6 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from fewshot.data.labels import UNKNOWN
 from fewshot.data.masks import MaskFile, check_sizes
 from fewshot.data.reading import read_size
 
@@ -48,9 +47,8 @@ def count_pixels(scan: MaskScan) -> dict[int, int]:
     if scan.photograph is not None:
         size = (labels.shape[0], labels.shape[1])
         check_sizes(scan.photograph, read_size(scan.photograph), scan.mask.path, size)
-    # Unknown pixels, label -1, are counted in front.
-    counts = torch.bincount(labels.flatten().int() - UNKNOWN).tolist()
-    return {label: count for label, count in enumerate(counts, start=UNKNOWN) if count and label > 0}
+    counts = torch.bincount(labels.flatten().clamp_min(0)).tolist()
+    return {label: count for label, count in enumerate(counts) if count and label}
 
 
 def scan_masks(scans: Sequence[MaskScan], *, processes: int = 1) -> list[dict[int, int]]:

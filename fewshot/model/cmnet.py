@@ -171,6 +171,12 @@ class CMNet(nn.Module):
         )
 
 
+def count_parameters(network: CMNet) -> dict[str, int]:
+    """Count the weights of every stage that has some; those of the backbone are frozen, all others are trained."""
+    counts = {name: sum(one.numel() for one in stage.parameters()) for name, stage in network.named_children()}
+    return {name: count for name, count in counts.items() if count}
+
+
 def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
     # In half precision neighbouring pixels would tie.
     precise = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -17,6 +17,10 @@ from fewshot.model.nodes import NodeMasks, scale_to_unit
 from partialot import ConvergenceWarning, Implicit, Sinkhorn
 from partialot.nn import TransportMatching
 
+_ROWS = 256
+# The logarithm of what is 0 must be a number for their product to be 0.
+_LEAST = torch.finfo(torch.float32).tiny
+
 __all__ = ["Match", "MatchingConfig", "OptimalTransportMatching", "TransportName"]
 
 
@@ -120,8 +124,10 @@ def _describe(
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     """Give the share of the flow that passed the filter, and its entropy; see `Match`."""
     moved = plan.sum((-2, -1))
-    # Of x / M, out of sums over x: one pass without a scaled copy of the plan.
-    entropy = torch.special.entr(plan).sum((-2, -1)) / moved + moved.log()
+    # Of x / M, out of sums over x, some rows at a time: a second matrix would cost more time than its logarithms.
+    blocks = plan.split(_ROWS, dim=-2)
+    logarithms = sum(rows.clamp(min=_LEAST).log_().mul_(rows).sum((-2, -1)) for rows in blocks)
+    entropy = moved.log() - logarithms / moved
     pairs = (problem.supply > 0).sum(-1) * (problem.demand > 0).sum(-1)
     # A single pair leaves nothing to spread.
     most = pairs.to(plan.dtype).log().clamp(min=math.log(2))

@@ -48,7 +48,7 @@ def write_photographs(root: Path, *, count: int = 16) -> Folder:
 
 
 def build_network(dataset: Folder, **options: Any) -> CMNet:
-    """Make a network of random weights that takes half of the photographs' pixels for the object, some more surely than others."""
+    """Make a network of random weights that takes half of the photographs' pixels for the object."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         defaults = {"position": "none", "message_flow": (), "prior": False, "transport": "none", "dropout": 0.1}

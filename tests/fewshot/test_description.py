@@ -85,11 +85,9 @@ def test_data_are_described_by_fields_lists_and_classes(
 def test_data_set_whose_fields_nobody_can_tell_is_refused(
     photographs: Folder, photo_index: Index, photo_pool: EpisodePool
 ) -> None:
-    class Opaque(DataSet):
-        fold = load_index = rebuild_index = read = fold_count = None
-
+    opaque = type("Opaque", (DataSet,), dict.fromkeys(DataSet.__abstractmethods__))
     with pytest.raises(TypeError, match=r"must be a dataclass, .*\. Found Opaque\. Put `@dataclass\(frozen=True\)`"):
-        describe_data(Opaque(), photo_index, photo_pool)
+        describe_data(opaque(), photo_index, photo_pool)
 
 
 def test_network_is_described_by_its_configuration_and_weights(photographs: Folder, network: CMNet) -> None:

@@ -1,6 +1,7 @@
 """Scores are exact counts at the photographs' own size, and whoever computes them, they are the same."""
 
 import json
+import logging
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -211,6 +212,30 @@ def test_fold_is_evaluated_from_features_in_a_folder(network: CMNet, photographs
     read = evaluate_fold(network, photographs, 0, CONFIG, origin=UNTRAINED, cache=tmp_path)
     assert [run.scores for run in read.runs] == [run.scores for run in computed.runs]
     assert computed.summarise(2).mean == pytest.approx(pixels.summarise(2).mean, abs=0.2)
+
+
+def test_features_that_are_too_large_to_keep_are_not_kept(
+    network: CMNet,
+    photographs: Folder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("fewshot.evaluation.MAX_BYTES", 1000)
+    with caplog.at_level(logging.INFO):
+        found = evaluate_fold(network, photographs, 0, CONFIG, origin=UNTRAINED, cache=tmp_path)
+    assert "Features of 8 images would take" in caplog.text
+    assert not list(tmp_path.iterdir())
+    expected = evaluate_fold(network, photographs, 0, CONFIG, origin=UNTRAINED)
+    assert [run.scores for run in found.runs] == [run.scores for run in expected.runs]
+
+
+def test_lists_of_episodes_are_written_for_others(network: CMNet, photographs: Folder, tmp_path: Path) -> None:
+    drawn = evaluate_fold(network, photographs, 0, replace(CONFIG, episodes_folder=tmp_path), origin=UNTRAINED)
+    assert len(list(tmp_path.iterdir())) == len(drawn.runs) == 4
+    config = replace(CONFIG, shots=(2,), episodes_file=tmp_path / "episodes-2shot-seed8.json")
+    (given,) = evaluate_fold(network, photographs, 0, config, origin=UNTRAINED).runs
+    assert without_time(given) == replace(without_time(drawn.runs[3]), seed=None)
 
 
 def work(rank: int, folder: Path, config: CMNetConfig, data: Folder, episodes: EpisodeList, digest: str) -> None:

@@ -10,7 +10,7 @@ from fewshot.data.fitting import Fit
 from fewshot.data.folder import Folder
 from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool
-from fewshot.extraction import load_features
+from fewshot.extraction import load_features, measure_features
 from fewshot.features import FeatureStore
 from fewshot.model.cmnet import CMNet
 from tests.fewshot.photographs import FIT, build_network, write_photographs
@@ -142,6 +142,16 @@ def test_network_in_training_has_the_features_of_one_that_is_not(extract: Extrac
     assert drifting.backbone.training
     assert_same(found, expected)
     assert found.backbone == expected.backbone, "statistics did not move"
+
+
+@pytest.mark.parametrize("prior", [False, True])
+def test_room_that_features_take_is_known_before_they_are_computed(
+    prior: bool, extract: Extractor, photographs: Folder
+) -> None:
+    network = build_network(photographs, prior=prior)
+    content = extract(network, high=prior).content
+    taken = content.features.mid.nbytes + content.features.high.nbytes
+    assert measure_features(network, extract.pool, FIT) == taken
 
 
 def test_features_beyond_half_precision_are_refused(extract: Extractor, photographs: Folder) -> None:

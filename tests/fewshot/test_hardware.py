@@ -1,12 +1,23 @@
 import pytest
 
-from fewshot.hardware import Hardware
+from fewshot.hardware import Accelerator, Hardware
 
 
 def test_one_process_needs_no_strategy_and_several_share_by_ddp() -> None:
     assert (Hardware().processes, Hardware().strategy) == (1, "auto")
     shared = Hardware(devices=4, nodes=2)
     assert (shared.processes, shared.strategy) == (8, "ddp")
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "there", "device"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("gpu", True, "cuda")],
+)
+def test_a_gpu_is_taken_where_there_is_one_unless_told_otherwise(
+    accelerator: Accelerator, there: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    assert Hardware(accelerator=accelerator).device.type == device
 
 
 def test_low_precision_is_mixed_precision() -> None:

@@ -1,17 +1,18 @@
-"""`fewshot index`, on a miniature tree and, where the true masks are at hand, on those."""
+"""`fewshot index`, on miniature trees and, where the true masks and lists are at hand, on those."""
 
 import os
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fewshot.cli import main
-from fewshot.data.folds import pascal_fold
-from fewshot.data.index import Index, StaleIndexError, load_index
-from fewshot.data.lists import read_lists
-from fewshot.indexing import FoldCounts, ListFiles, count_fold, make_index
+from fewshot.data.fss1000 import FSS1000
+from fewshot.data.lists import read_lists, read_names
+from fewshot.data.pascal import Pascal
+from fewshot.indexing import FoldCounts, build_index_parser, count_fold, index_data
+from tests.fewshot.data import coco_tree, folder_tree, fss_tree
 from tests.fewshot.data.voc_tree import TRAIN, VAL, write_image_list, write_mask, write_pair_list, write_tree
 
 needs_true_masks = pytest.mark.skipif(
@@ -31,26 +32,30 @@ HSNET_COUNTS = ((11394, 637, 346), (10255, 1298, 451), (7797, 1945, 725), (11594
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> ListFiles:
+def root(tmp_path: Path) -> Path:
     root = tmp_path / "VOC2012"
     write_tree(root, {**TRAIN, **VAL})
-    train, val = write_image_list(root / "train.txt", list(TRAIN)), write_image_list(root / "val.txt", list(VAL))
-    return ListFiles(root, [train], [val])
+    write_image_list(root / "train.txt", list(TRAIN))
+    write_image_list(root / "val.txt", list(VAL))
+    return root
 
 
 @pytest.fixture
-def arguments(files: ListFiles, tmp_path: Path) -> list[str]:
-    lists = [f"--lists.train={files.train[0]}", f"--lists.val={files.val[0]}"]
-    return ["index", f"--data={files.root}", *lists, f"--out={tmp_path / 'index.json'}"]
+def arguments(root: Path, tmp_path: Path) -> list[str]:
+    lists = [f"--data.train=[{root / 'train.txt'}]", f"--data.val=[{root / 'val.txt'}]"]
+    return ["--data=Pascal", f"--data.root={root}", f"--data.index={tmp_path / 'index.json'}", *lists]
+
+
+def run(arguments: Sequence[str]) -> str:
+    return index_data(build_index_parser().parse_args(arguments), "fewshot index")
 
 
 def read_rows(printed: str) -> list[list[str]]:
-    return [line.split() for line in printed.splitlines()[-4:]]
+    return [line.split() for line in printed.split("\n\n")[1].splitlines()[1:]]
 
 
-def test_index_prints_the_counts_of_every_fold(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    main(arguments)
-    printed = capsys.readouterr().out
+def test_index_prints_the_counts_of_every_fold(arguments: list[str]) -> None:
+    printed = run(arguments)
     assert "train: 6 images from train.txt (0 repeated lines left out), lists sha256 " in printed
     assert read_rows(printed) == [
         ["0", "4", "5", "1", "5", "2", "2", "0", "0", "1", "1", "0"],
@@ -60,86 +65,121 @@ def test_index_prints_the_counts_of_every_fold(arguments: list[str], capsys: pyt
     ]
 
 
-def test_convention_and_rule_reach_the_counts(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    main([*arguments, "--convention=exclude"])
-    assert read_rows(capsys.readouterr().out)[0][:5] == ["0", "2", "3", "0", "3"]
-    main([*arguments, "--rule.legacy_class_draw=true"])
-    assert read_rows(capsys.readouterr().out)[0][:5] == ["0", "4", "5", "1", "6"]
-    main([*arguments, "--rule.min_pixels=2047"])
-    assert read_rows(capsys.readouterr().out)[0][:5] == ["0", "5", "6", "1", "6"]
+def test_convention_and_rule_reach_the_counts(arguments: list[str]) -> None:
+    assert read_rows(run([*arguments, "--convention=exclude"]))[0][:5] == ["0", "2", "3", "0", "3"]
+    assert read_rows(run([*arguments, "--rule.legacy_class_draw=true"]))[0][:5] == ["0", "4", "5", "1", "6"]
+    assert read_rows(run([*arguments, "--rule.min_pixels=2047"]))[0][:5] == ["0", "5", "6", "1", "6"]
 
 
-def test_index_takes_several_lists_of_pairs(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_index_takes_several_lists_of_pairs(arguments: list[str], tmp_path: Path) -> None:
     trn = [
         str(write_pair_list(tmp_path / "fold0.txt", [("2008_000003", 3)])),
         str(write_pair_list(tmp_path / "fold2.txt", [("2008_000003", 12), ("2007_000002", 15)])),
     ]
     val = str(write_pair_list(tmp_path / "val0.txt", [("2010_000001", 3)]))
-    main([*arguments[:2], "--lists.train", *trn, f"--lists.val={val}", arguments[4]])
-    assert read_rows(capsys.readouterr().out)[0] == ["0", "2", "2", "1", "2", "1", "1", "0", "0", "1", "0", "0"]
+    printed = run([*arguments[:3], f"--data.train=[{', '.join(trn)}]", f"--data.val=[{val}]"])
+    assert read_rows(printed)[0] == ["0", "2", "2", "1", "2", "1", "1", "0", "0", "1", "0", "0"]
 
 
-def test_an_index_that_is_there_is_not_made_again(files: ListFiles, tmp_path: Path) -> None:
-    made = make_index(files, tmp_path / "index.json")
-    for path in (files.root / "SegmentationClassAug").iterdir():
+def test_index_takes_its_options_from_a_file(arguments: list[str], root: Path, tmp_path: Path) -> None:
+    (tmp_path / "index.yaml").write_text(
+        "data:\n  class_path: Pascal\n  init_args:\n"
+        f"    root: {root}\n    index: {tmp_path / 'index.json'}\n"
+        f"    train: [{root / 'train.txt'}]\n    val: [{root / 'val.txt'}]\n",
+        "utf-8",
+    )
+    assert run([f"--config={tmp_path / 'index.yaml'}"]) == run(arguments)
+
+
+def test_index_prints_both_conventions_of_coco(tmp_path: Path) -> None:
+    coco_tree.write_tree(tmp_path / "COCO")
+    options = ["--data=Coco", f"--data.root={tmp_path / 'COCO'}", f"--data.index={tmp_path / 'coco.json'}"]
+    printed = run(options)
+    assert "train: 4 images from train.txt" in printed
+    # A person, held out by fold 0 in both conventions, is in two images for training and in one of the test.
+    assert read_rows(printed)[0][:7] == ["0", "1", "1", "0", "1", "1", "1"]
+    assert read_rows(printed)[3][:7] == ["3", "3", "3", "0", "3", "1", "1"], "a stop sign"
+    contiguous = read_rows(run([*options, "--data.folds=contiguous"]))
+    assert contiguous[0][:7] == ["0", "0", "0", "0", "0", "2", "2"]
+    assert contiguous[3][:7] == ["3", "3", "3", "0", "3", "0", "0"]
+
+
+def test_index_sums_up_many_classes(tmp_path: Path) -> None:
+    names = [f"class_{number}" for number in range(21)]
+    fss_tree.write_tree(tmp_path / "fss", ["taxi", *names])
+    lists = [
+        f"--data.{part}={fss_tree.write_names(tmp_path / f'{part}.txt', found)}"
+        for part, found in (("train", ["taxi"]), ("test", names))
+    ]
+    printed = run(
+        ["--data=FSS1000", f"--data.root={tmp_path / 'fss'}", f"--data.index={tmp_path / 'fss.json'}", *lists]
+    )
+    assert "val: 210 images from test.txt (0 repeated lines left out)" in printed
+    assert " ".join(read_rows(printed)[0]) == "0 10 10 0 10 210 210 10 to 10 in each of 21 classes"
+
+
+def test_index_says_how_each_fold_divides_a_folder(tmp_path: Path) -> None:
+    folder_tree.write_shared(tmp_path / "photos")
+    options = ["--data=Folder", f"--data.root={tmp_path / 'photos'}", f"--data.index={tmp_path / 'photos.json'}"]
+    printed = run([*options, "--data.folds=2", "--data.min_pixels=4"])
+    assert "fold 0, train: 4 images from photos (0 repeated lines left out)" in printed
+    assert "fold 1, val: 4 images from photos (0 repeated lines left out)" in printed
+    assert read_rows(printed) == [
+        ["0", "3", "3", "0", "3", "4", "5", "2", "3"],
+        ["1", "3", "4", "0", "4", "4", "4", "2", "2"],
+    ]
+    assert read_rows(run([*options, "--data.held_out=[cup]"]))[0] == ["0", "4", "5", "0", "5", "3", "3", "3"]
+
+
+def test_index_draws_the_built_in_data_set(tmp_path: Path) -> None:
+    recipe = [f"--data.recipe.{name}=2" for name in ("base_classes", "novel_classes", "base_images", "novel_images")]
+    printed = run(["--data=Synthetic", f"--data.cache={tmp_path}", *recipe])
+    assert "train: 4 images from synthetic base" in printed
+    assert len(read_rows(printed)) == 1
+
+
+def test_index_counts_without_photographs_on_demand(arguments: list[str], root: Path) -> None:
+    for path in (root / "JPEGImages").iterdir():
         path.unlink()
-    assert make_index(files, tmp_path / "index.json") == made
-    with pytest.raises(FileNotFoundError, match="Found 9 of 18 files missing"):
-        make_index(files, tmp_path / "index.json", rebuild=True)
-    assert load_index(tmp_path / "index.json") == made, "a failure leaves the file that was there"
+    with pytest.raises(FileNotFoundError, match=r"Every image and mask .* Found 9 of 18 files missing"):
+        run(arguments)
+    assert read_rows(run([*arguments, "--data.photographs=false"]))[0][:3] == ["0", "4", "5"]
 
 
-def test_an_index_of_other_lists_is_refused_until_it_is_rebuilt(files: ListFiles, tmp_path: Path) -> None:
-    make_index(files, tmp_path / "index.json")
-    write_image_list(files.train[0], list(TRAIN)[:3])
-    with pytest.raises(StaleIndexError, match=r"Found other content in .*train\.txt .*Make the index again"):
-        make_index(files, tmp_path / "index.json")
-    assert len(make_index(files, tmp_path / "index.json", rebuild=True).train.entries) == 3
-    assert len(make_index(files, tmp_path / "index.json").train.entries) == 3
-
-
-def test_index_counts_without_photographs_on_demand(
-    arguments: list[str], files: ListFiles, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for path in (files.root / "JPEGImages").iterdir():
-        path.unlink()
-    with pytest.raises(SystemExit, match=r"fewshot index: Every image and mask .* Found 9 of 18 files missing"):
-        main(arguments)
-    main([*arguments, "--photographs=false"])
-    assert read_rows(capsys.readouterr().out)[0][:3] == ["0", "4", "5"]
-
-
-def test_index_reads_changed_masks_on_demand(
-    arguments: list[str], files: ListFiles, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_index_reads_changed_masks_on_demand(arguments: list[str], root: Path) -> None:
     for rebuild, images in (("false", "4"), ("false", "4"), ("true", "3"), ("false", "3")):
-        main([*arguments, f"--rebuild={rebuild}"])
-        assert read_rows(capsys.readouterr().out)[0][1] == images
-        write_mask(files.root / "SegmentationClassAug/2007_000001.png", {15: 5})
+        assert read_rows(run([*arguments, f"--rebuild={rebuild}"]))[0][1] == images
+        write_mask(root / "SegmentationClassAug/2007_000001.png", {15: 5})
 
 
 def test_index_refuses_to_read_with_no_process(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit, match=r"Found `processes = 0`\. Pass 1"):
-        main([*arguments, "--processes=0"])
+    with pytest.raises(ValueError, match=r"Found `processes = 0`\. Pass 1"):
+        run([*arguments, "--data.processes=0"])
 
 
 @pytest.mark.parametrize("damaged", ["SegmentationClassAug/2008_000003.png", "train.txt", "JPEGImages/2008_000003.jpg"])
-def test_index_names_the_file_that_stops_it(arguments: list[str], files: ListFiles, damaged: str) -> None:
-    (files.root / damaged).write_bytes(b"<html> moved permanently </html>")
-    with pytest.raises(SystemExit, match=rf"fewshot index: .* in .*{Path(damaged).name}\. "):
-        main(arguments)
+def test_index_names_the_file_that_stops_it(arguments: list[str], root: Path, damaged: str) -> None:
+    (root / damaged).write_bytes(b"<html> moved permanently </html>")
+    with pytest.raises(ValueError, match=rf" in .*{Path(damaged).name}\. "):
+        run(arguments)
 
 
-@pytest.mark.parametrize("option", ["--convention=drop", "--rule.min_pixel=3", "--lists.test=a"])
+@pytest.mark.parametrize(
+    "option", ["--convention=drop", "--rule.min_pixel=3", "--data.test=a", "--data.photograph=true", "--data=Pascall"]
+)
 def test_index_refuses_options_that_it_does_not_know(
     arguments: list[str], option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit_:
-        main([*arguments, option])
+        run([*arguments, option])
     assert exit_.value.code == 2
     assert option.split("=")[0].strip("-").split(".")[-1] in capsys.readouterr().err
+
+
+def test_help_names_every_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["--help"])
+    assert "one of Pascal, Coco, FSS1000, Folder, Synthetic" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.fixture(scope="module")
@@ -151,17 +191,25 @@ def true_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def index_true_masks(root: Path, train: Sequence[str], val: Sequence[str]) -> Index:
-    """Make the index, and take it from its file, so that both ways are held to the counts."""
+def true_masks(root: Path, train: Sequence[str], val: Sequence[str]) -> Pascal:
+    """Make the index, which is then read from its file, so that both ways are held to the counts."""
     lists = Path(os.environ["PARTIALOT_DATA"]) / "lists"
-    files = ListFiles(root, [lists / name for name in train], [lists / name for name in val])
-    made = make_index(files, root / "index.json", rebuild=True, processes=2, photographs=False)
-    assert make_index(files, root / "index.json", photographs=False) == made
-    return made
+    data = Pascal(
+        root,
+        tuple(lists / name for name in train),
+        tuple(lists / name for name in val),
+        root / "index.json",
+        photographs=False,
+        processes=2,
+    )
+    data.rebuild_index()
+    return data
 
 
-def count_folds(index: Index) -> list[FoldCounts]:
-    return [count_fold(index, pascal_fold(number)) for number in range(4)]
+def count_folds(data: Pascal) -> list[FoldCounts]:
+    return [
+        count_fold(data.load_index(number), data.fold(number), rule=data.draw_rule) for number in range(data.fold_count)
+    ]
 
 
 @needs_true_masks
@@ -175,9 +223,10 @@ def count_folds(index: Index) -> list[FoldCounts]:
     ids=["merged", "VOC and SBD apart"],
 )
 def test_true_masks_give_the_counts_of_pfenets_lists(true_root: Path, train: list[str], duplicates: int) -> None:
-    index = index_true_masks(true_root, train, ["pfenet_pascal/val.txt"])
+    data = true_masks(true_root, train, ["pfenet_pascal/val.txt"])
+    index = data.load_index(0)
     assert (len(index.train.entries), len(index.val.entries), index.train.duplicates) == (5953, 1449, duplicates)
-    for found, expected in zip(count_folds(index), PFENET_COUNTS, strict=True):
+    for found, expected in zip(count_folds(data), PFENET_COUNTS, strict=True):
         row = (found.train_images, found.train_pairs, found.also_held_out, found.val_images, found.val_pairs)
         assert (*row, found.val_per_class) == expected
         assert found.query_pairs == found.train_pairs
@@ -187,10 +236,23 @@ def test_true_masks_give_the_counts_of_pfenets_lists(true_root: Path, train: lis
 @pytest.mark.timeout(600)
 def test_true_masks_give_the_counts_of_hsnets_lists(true_root: Path) -> None:
     names = {part: [f"hsnet_pascal/{part}/fold{number}.txt" for number in range(4)] for part in ("trn", "val")}
-    index = index_true_masks(true_root, names["trn"], names["val"])
-    found = [(counts.train_pairs, counts.also_held_out, counts.val_pairs) for counts in count_folds(index)]
+    data = true_masks(true_root, names["trn"], names["val"])
+    index = data.load_index(0)
+    found = [(counts.train_pairs, counts.also_held_out, counts.val_pairs) for counts in count_folds(data)]
     assert tuple(found) == HSNET_COUNTS
     assert sum(len(entry.listed or ()) for entry in index.train.entries) == 13_680
     pfenet = read_lists([Path(os.environ["PARTIALOT_DATA"]) / "lists/pfenet_pascal/voc_sbd_merge_noduplicate.txt"])
     foreign = {entry.image for entry in index.train.entries} - {listed.image for listed in pfenet.images}
     assert round(100 * len(foreign) / len(index.train.entries)) == 44
+
+
+@needs_true_masks
+def test_true_lists_of_fss1000_name_every_class_once(tmp_path: Path) -> None:
+    lists = Path(os.environ["PARTIALOT_DATA"]) / "lists/fss1000"
+    parts = {name: read_names(lists / f"{name}.txt") for name in ("trn", "val", "test")}
+    assert [len(names) for names in parts.values()] == [520, 240, 240]
+    assert len({name for names in parts.values() for name in names}) == 1000
+    assert "abe's_flyingfish" in parts["test"]
+    data = FSS1000(tmp_path, lists / "trn.txt", lists / "test.txt", tmp_path / "fss.json")
+    assert data.fold(0).held_out == tuple(range(521, 761))
+    assert replace(data, test=lists / "val.txt").fold(0).held_in == data.fold(0).held_in

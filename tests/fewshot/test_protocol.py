@@ -69,11 +69,28 @@ def test_rule_is_the_data_set_s_own_unless_another_is_given(photographs: Folder,
     assert open_pool(photographs, photo_index, 0, legacy).rule == DrawRule(min_pixels=1, legacy_class_draw=True)
 
 
+def test_excluded_classes_are_left_out_by_name(photographs: Folder, photo_index: Index) -> None:
+    pool = open_pool(photographs, photo_index, 0, replace(CONFIG, exclude=("red", "unheard of")))
+    assert tuple(pool.images_of) == (2,)
+    with pytest.raises(ValueError, match=r"`exclude` names all 2 of fold 0\. Evaluate on another fold or data set"):
+        open_pool(photographs, photo_index, 0, replace(CONFIG, exclude=("red", "green")))
+
+
+def test_saved_list_can_be_given_again(photo_pool: EpisodePool, tmp_path: Path) -> None:
+    drawn = list_episodes(photo_pool, CONFIG)[-1]
+    path = drawn.save(tmp_path)
+    assert path.name == "episodes-2shot-seed8.json"
+    given = list_episodes(photo_pool, replace(CONFIG, shots=(2,), episodes_file=path))[0]
+    assert (given.specs, given.digest, given.seed) == (drawn.specs, drawn.digest, None)
+    assert given.save(tmp_path).read_bytes() == path.read_bytes()
+
+
 def test_description_leaves_out_what_plays_no_part() -> None:
     described = CONFIG.describe()
     assert (described["episodes"], described["seeds"], described["order"]) == (11, [7, 8], "walk")
     given = replace(CONFIG, episodes_file=Path("episodes.json")).describe()
     assert given["episodes_file"] == "episodes.json"
+    assert replace(CONFIG, episodes_folder=Path("lists")).describe() == described, "where to does not matter"
     assert given["episodes"] is given["seeds"] is given["order"] is None
 
 

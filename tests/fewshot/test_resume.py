@@ -1,6 +1,5 @@
 """A training that was killed goes on as if nothing had happened, to the last bit."""
 
-from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL
 
@@ -8,10 +7,9 @@ import pytest
 import torch
 
 from fewshot.data.storage import load_tensors
-from fewshot.keeping import RESUME
 from fewshot.model.cmnet import CMNet
 from fewshot.training import TrainingResult
-from tests.fewshot.training_cases import SCHEDULE, STEPS, Death, run_in_process, run_tiny, train_until_killed
+from tests.fewshot.training_cases import Death, run_in_process, run_tiny, train_until_killed
 
 DEATHS = {
     "before the first checkpoint": [Death(step=2)],

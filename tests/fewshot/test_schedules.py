@@ -24,23 +24,27 @@ def test_warm_up_lets_the_learning_rate_rise_first() -> None:
 
 def test_an_epoch_leaves_out_an_incomplete_batch() -> None:
     """PASCAL-5i, fold 0: 4,760 images make 1,190 batches of 4, and 238,000 in the paper's 200 epochs."""
-    assert count_steps(200, None, images=4760, batch_size=4) == 238_000
-    assert count_steps(2, None, images=11, batch_size=4) == 4
+    assert count_steps(200, None, default=1, images=4760, batch_size=4) == 238_000
+    assert count_steps(2, None, default=1, images=11, batch_size=4) == 4
 
 
 def test_a_length_in_steps_does_not_ask_for_images() -> None:
-    assert count_steps(None, 7, images=0, batch_size=4) == 7
+    assert count_steps(None, 7, default=1, images=0, batch_size=4) == 7
 
 
 def test_an_epoch_without_a_whole_batch_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Found 3 images for batches of 4\. Lower `batch_size`, or"):
-        count_steps(1, None, images=3, batch_size=4)
+        count_steps(1, None, default=1, images=3, batch_size=4)
 
 
-@pytest.mark.parametrize(("epochs", "steps"), [(None, None), (2, 3)], ids=["none", "both"])
-def test_a_length_that_is_not_given_once_is_refused(epochs: int | None, steps: int | None) -> None:
-    with pytest.raises(ValueError, match=rf"Found `epochs = {epochs}` and `steps = {steps}`\. Set one of them"):
-        require_length(epochs, steps)
+def test_without_a_length_there_is_a_default_of_epochs() -> None:
+    require_length(None, None)
+    assert count_steps(None, None, default=3, images=8, batch_size=4) == 6
+
+
+def test_a_length_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Found `epochs = 2` and `steps = 3`\. Set one of them to null"):
+        require_length(2, 3)
 
 
 @pytest.mark.parametrize(("epochs", "steps", "name"), [(0, None, "epochs"), (None, -1, "steps")])

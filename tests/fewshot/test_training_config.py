@@ -84,6 +84,7 @@ def test_settings_that_do_not_exist_are_refused(name: str) -> None:
         config.__post_init__()
 
 
-def test_a_length_must_be_given() -> None:
-    with pytest.raises(ValueError, match=r"Found `epochs = None` and `steps = None`\. Set one of them"):
-        TrainingConfig()
+def test_a_length_may_be_given_once_only(pool: EpisodePool) -> None:
+    assert TrainingConfig().count_steps(pool) == TrainingConfig(epochs=200).count_steps(pool)
+    with pytest.raises(ValueError, match=r"Found `epochs = 2` and `steps = 3`\. Set one of them"):
+        TrainingConfig(epochs=2, steps=3)

@@ -51,7 +51,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
     # Base pictures are of no use here; how many there are changes no novel one.
     recipe = SyntheticRecipe(base_images=1, novel_images=20)
     synthetic = Synthetic(recipe, cache=tmp_path_factory.mktemp("cache"))
-    pool = evaluation_pool(synthetic.load_index().val, synthetic.fold(0), rule=synthetic.draw_rule)
+    pool = evaluation_pool(synthetic.load_index(0).val, synthetic.fold(0), rule=synthetic.draw_rule)
     specs = EpisodeSampler(pool).draw_many(0, PAIRS)
     drawn = [synthetic.read(entry) for entry in pool.entries]
     labels = torch.stack([each.labels for each in drawn])

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,9 +15,11 @@ import torch
 from fewshot.batches import FeatureBatches
 from fewshot.checkpoint import save_checkpoint
 from fewshot.data.fitting import Fit
+from fewshot.data.index import IndexEntry
+from fewshot.data.labels import UNKNOWN, LabelledImage
 from fewshot.data.pools import training_pool
-from fewshot.data.synthetic import Synthetic, SyntheticRecipe
 from fewshot.data.storage import hash_tensors
+from fewshot.data.synthetic import Synthetic, SyntheticRecipe
 from fewshot.extraction import load_features
 from fewshot.hardware import Hardware
 from fewshot.model.cmnet import CMNet
@@ -36,12 +39,25 @@ NETWORK = CMNetConfig(
     message_flow=(),
     prior=False,
     transport="none",
+    decoder="aspp",
     dilations=(1, 2),
     dropout=0.1,
     refinement_passes=1,
     refinement_probability=0.5,
 )
-save = partial(save_checkpoint, image_size=64)
+save = partial(save_checkpoint, fit=Fit(64))
+
+
+@dataclass(frozen=True)
+class Veiled(Synthetic):
+    """Pictures of which every other one has much unknown background, so that batches are unevenly labelled."""
+
+    def read(self, entry: IndexEntry) -> LabelledImage:
+        picture = super().read(entry)
+        if int(entry.image.partition("/")[2]) % 2:
+            return picture
+        unknown = (picture.labels == 0) & (torch.arange(64) < 48)
+        return LabelledImage(picture.image, picture.labels.masked_fill(unknown, UNKNOWN))
 
 
 def make_network(config: CMNetConfig = NETWORK) -> CMNet:
@@ -53,7 +69,7 @@ def make_network(config: CMNetConfig = NETWORK) -> CMNet:
 
 def make_batches(network: CMNet, cache: Path, config: TrainingConfig = SCHEDULE) -> FeatureBatches:
     """Draw episodes of the base classes, their features kept in memory."""
-    data = Synthetic(TINY, cache=cache)
+    data = Veiled(TINY, cache=cache)
     index = data.load_index(0)
     pool = training_pool(index.train, data.fold(0), rule=data.draw_rule)
     store = load_features(network, data, pool, Fit(64), digest=index.train.digest)
@@ -65,31 +81,34 @@ def name_by_content(batch: object) -> str:
     return hash_tensors(dict(name_tensors(batch)))
 
 
-class DeadlyBatches(FeatureBatches):
-    """Batches of which one kills the process that asks for it."""
-
-    def __init__(self, batches: FeatureBatches, deadly: int) -> None:
-        super().__init__(batches.store, batches.sampler)
-        self.deadly = deadly
-
-    def __getitem__(self, numbers: Sequence[int]) -> EncodedEpisode:
-        if numbers[0] == self.deadly * SCHEDULE.batch_size:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__getitem__(numbers)
-
-
 @dataclass(frozen=True)
 class Death:
-    """When a training is killed: as it asks for the batch of a step, or half-way through writing a checkpoint."""
+    """When a training is killed: as it asks for the batch of a step, or half-way through writing a file."""
 
     step: int | None = None
     writing: int | None = None
 
-    def arrange(self, batches: FeatureBatches) -> FeatureBatches:
-        """Make it happen."""
+    def arrange(self) -> None:
+        """Let it happen while a file is written, if it is to."""
         if self.writing is not None:
             _kill_while_writing(self.writing)
-        return batches if self.step is None else DeadlyBatches(batches, self.step)
+
+    def strike(self, numbers: Sequence[int], batch_size: int) -> None:
+        """Let it happen if these are the items of its step."""
+        if self.step is not None and numbers[0] == self.step * batch_size:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DeadlyBatches(FeatureBatches):
+    """Batches of which one kills the process that asks for it."""
+
+    def __init__(self, batches: FeatureBatches, death: Death) -> None:
+        super().__init__(batches.store, batches.sampler)
+        self.death = death
+
+    def __getitem__(self, numbers: Sequence[int]) -> EncodedEpisode:
+        self.death.strike(numbers, SCHEDULE.batch_size)
+        return super().__getitem__(numbers)
 
 
 def _kill_while_writing(number: int) -> None:
@@ -112,7 +131,9 @@ def run_tiny(
     """Train in miniature."""
     network = make_network(options.pop("network", NETWORK))
     batches = make_batches(network, cache, config)
-    batches = batches if death is None else death.arrange(batches)
+    if death is not None:
+        death.arrange()
+        batches = DeadlyBatches(batches, death)
     options = {"hardware": CPU, "save": save, "seed": 3} | options
     return network, train(network, batches, config, folder=folder, **options)
 
@@ -148,8 +169,8 @@ def train_until_killed(folder: Path, cache: Path, death: Death) -> None:
     run_tiny(folder, cache, death=death)
 
 
-def train_on_rank(rank: int, port: int, folder: Path, cache: Path, config: TrainingConfig) -> None:
-    """Be one of two processes that `torchrun` started, and train in it."""
+def be_rank(rank: int, port: int) -> None:
+    """Be one of two processes that `torchrun` started."""
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
@@ -160,6 +181,18 @@ def train_on_rank(rank: int, port: int, folder: Path, cache: Path, config: Train
         "GROUP_RANK": "0",
         "TORCHELASTIC_RUN_ID": "test",
     }
+
+
+def find_port() -> int:
+    """Find a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def train_on_rank(rank: int, port: int, folder: Path, cache: Path, config: TrainingConfig) -> None:
+    """Train in one of two processes."""
+    be_rank(rank, port)
     run_tiny(folder, cache, config, hardware=Hardware(accelerator="cpu", devices=2), network=STEADY)
 
 

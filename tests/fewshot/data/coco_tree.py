@@ -1,6 +1,7 @@
 """A miniature COCO tree in the true on-disk format: photographs and the JSON of instances, of both parts."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def runs(left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
     mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     mask[top:bottom, left:right] = 1
     flat = mask.flatten(order="F")
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    lengths = np.diff([0, *edges, flat.size]).tolist()
+    edges = [0, *(np.flatnonzero(np.diff(flat)) + 1).tolist(), flat.size]
+    lengths = [stop - start for start, stop in pairwise(edges)]
     return {"counts": [0, *lengths] if flat[0] else lengths, "size": [HEIGHT, WIDTH]}
 
 
@@ -40,7 +41,7 @@ def packed(left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
     """The same as pycocotools packs it."""
     mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8, order="F")
     mask[top:bottom, left:right] = 1
-    found = coco.encode(mask)
+    found: Any = coco.encode(mask)
     return {"counts": found["counts"].decode(), "size": list(found["size"])}
 
 

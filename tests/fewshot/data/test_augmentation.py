@@ -180,6 +180,15 @@ def test_turning_leaves_padding_behind_at_the_corners() -> None:
     assert corners.eq(torch.tensor(MEAN_COLOUR)[:, None]).all()
 
 
+def test_padding_is_mirrored_with_the_picture() -> None:
+    every = replace(PLAIN, rotation=40.0, rotation_probability=1.0, flip_probability=1.0)
+    image = torch.full((3, 48, 48), 255, dtype=torch.uint8)
+    found = apply(every, image, torch.zeros(48, 48, dtype=torch.uint8))
+    assert torch.equal(found.valid, found.labels == 0)
+    assert not torch.equal(found.valid, found.valid.flip(-1))
+    assert found.pixels[:, found.valid].float().mean() > 250
+
+
 def test_turning_stays_within_its_angle_and_goes_both_ways() -> None:
     labels = torch.zeros(101, 101, dtype=torch.uint8)
     labels[49:52, 80:85] = 1

@@ -1,76 +1,23 @@
 import dataclasses
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from fewshot.data.augmentation import Augmentation
 from fewshot.data.boxes import SupportAnnotation
-from fewshot.data.dataset import DataSet
 from fewshot.data.episodes import TestEpisodes, TrainingEpisodes, collate, collate_tests
 from fewshot.data.fitting import Fit, restore_logits
-from fewshot.data.folds import Fold
-from fewshot.data.index import Index, IndexEntry, Split
-from fewshot.data.labels import UNKNOWN, LabelledImage
-from fewshot.data.pools import Convention, DrawRule, EpisodePool, evaluation_pool, training_pool
+from fewshot.data.pools import Convention, EpisodePool, evaluation_pool, training_pool
 from fewshot.data.sampling import EpisodeSampler
 from fewshot.data.synthetic import Synthetic, SyntheticRecipe
 from fewshot.data.transforms import normalise_images
 from fewshot.episode import IGNORED, Episode
+from tests.fewshot.data.tiles import BASE, HEIGHT, NOVEL, RULE, WIDTH, Tiles
 
 PLAIN = Augmentation(size=64, scale=(1.0, 1.0), rotation_probability=0.0, blur_probability=0.0, flip_probability=0.0)
-HEIGHT, WIDTH = 40, 64
-BASE, NOVEL = 1, 2
-
-
-@dataclass(frozen=True)
-class Tiles(DataSet):
-    """Six pictures of 40 x 64 and one of 20 x 20: class 1 in the upper left, class 2 below, between them unknown.
-
-    Attributes:
-        with_instances: Whether there are instance masks: the left and the right half of each object.
-    """
-
-    with_instances: bool = False
-
-    @property
-    def fold_count(self) -> int:
-        return 1
-
-    def fold(self, number: int) -> Fold:
-        return Fold(number, (BASE,), (NOVEL,))
-
-    def load_index(self) -> Index:
-        entries = tuple(IndexEntry(f"{n}.jpg", f"{n}.png", {BASE: 160, NOVEL: 160}) for n in range(7))
-        split = Split(("tiles",), "", 0, entries)
-        return Index(("base", "novel"), split, split)
-
-    def read(self, entry: IndexEntry) -> LabelledImage:
-        number = int(Path(entry.image).stem)
-        height, width = (20, 20) if number == 6 else (HEIGHT, WIDTH)
-        image = torch.full((3, height, width), 20 + 30 * number, dtype=torch.uint8)
-        labels = torch.zeros(height, width, dtype=torch.int16)
-        labels[:8, :20] = BASE
-        labels[8:10, :20] = UNKNOWN
-        labels[10:18, :20] = NOVEL
-        return LabelledImage(image, labels)
-
-    def read_instances(self, entry: IndexEntry, class_id: int) -> Bool[Tensor, "instances height width"] | None:
-        if not self.with_instances:
-            return None
-        whole = self.read(entry).labels == class_id
-        halves = whole.expand(2, *whole.shape).clone()
-        halves[0, :, 10:] = halves[1, :, :10] = False
-        halves[1, -1:] = True
-        return halves
-
-
-RULE = DrawRule(min_pixels=1)
 MASKS = SupportAnnotation()
 
 
@@ -78,14 +25,14 @@ def make_training(
     convention: Convention = "keep", *, shot: int = 2, augmentation: Augmentation = PLAIN
 ) -> TrainingEpisodes:
     tiles = Tiles()
-    split = tiles.load_index().train
+    split = tiles.load_index(0).train
     pool = training_pool(split, tiles.fold(0), convention=convention, rule=RULE)
     return TrainingEpisodes(tiles, EpisodeSampler(pool, shot=shot), augmentation, seed=5, length=30)
 
 
-def make_test(fit: Fit, annotation: SupportAnnotation = MASKS, *, with_instances: bool = False) -> TestEpisodes:
-    tiles = Tiles(with_instances)
-    pool = evaluation_pool(tiles.load_index().val, tiles.fold(0), rule=RULE)
+def make_test(fit: Fit, annotation: SupportAnnotation = MASKS) -> TestEpisodes:
+    tiles = Tiles()
+    pool = evaluation_pool(tiles.load_index(0).val, tiles.fold(0), rule=RULE)
     specs = EpisodeSampler(pool, shot=2, order="walk").draw_many(0, 14)
     return TestEpisodes(tiles, pool, specs, fit, annotation)
 
@@ -98,14 +45,14 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
 
 @pytest.fixture(scope="module")
 def synthetic_training(synthetic: Synthetic) -> TrainingEpisodes:
-    pool = training_pool(synthetic.load_index().train, synthetic.fold(0), rule=synthetic.draw_rule)
+    pool = training_pool(synthetic.load_index(0).train, synthetic.fold(0), rule=synthetic.draw_rule)
     sampler = EpisodeSampler(pool, shot=2, order="shuffle")
     return TrainingEpisodes(synthetic, sampler, Augmentation(size=64, scale=(1.0, 1.0)), seed=0, length=7)
 
 
 @pytest.fixture(scope="module")
 def synthetic_pool(synthetic: Synthetic) -> EpisodePool:
-    return evaluation_pool(synthetic.load_index().val, synthetic.fold(0), rule=synthetic.draw_rule)
+    return evaluation_pool(synthetic.load_index(0).val, synthetic.fold(0), rule=synthetic.draw_rule)
 
 
 def given(tensor: Tensor | None) -> Tensor:
@@ -242,28 +189,6 @@ def test_boxes_stand_in_for_support_masks_and_leave_the_query_alone() -> None:
     support = boxes[0].episode.support_masks[0, 0]
     assert support[10:18, :20].eq(1).all()
     assert support[:HEIGHT].ne(IGNORED).all()
-
-
-def test_boxes_of_instances_come_from_the_data_set() -> None:
-    boxed = make_test(Fit(64), SupportAnnotation("box", instances=True), with_instances=True)
-    support = boxed[0].episode.support_masks[0, 0]
-    assert support[10:HEIGHT].eq(1).all(), "the second half reaches down to the last row and across"
-
-
-def test_boxes_of_instances_are_refused_where_the_data_set_has_none() -> None:
-    episodes = make_test(Fit(64), SupportAnnotation("box", instances=True))
-    with pytest.raises(ValueError, match=r"Found none for \d\.jpg of Tiles\. Turn `instances` off"):
-        episodes[0]
-
-
-def test_an_image_without_its_class_is_refused() -> None:
-    tiles = Tiles()
-    split = Split(("stale",), "", 0, tuple(IndexEntry(f"{n}.jpg", f"{n}.png", {3: 50}) for n in range(3)))
-    pool = evaluation_pool(split, Fold(0, (), (3,)), rule=RULE)
-    specs = EpisodeSampler(pool).draw_many(0, 1)
-    episodes = TestEpisodes(tiles, pool, specs, Fit(32), MASKS)
-    with pytest.raises(ValueError, match=r"Found no pixel of class 3 in \d\.png\. Make the index again"):
-        episodes[0]
 
 
 def test_episodes_end_where_they_should() -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fewshot.data.fitting import Fit, Mode, Placement, fit_image, resize_labels, restore_logits
+from fewshot.data.fitting import Fit, Mode, Placement, fit_image, fit_mask, fitted_size, resize_labels, restore_logits
 from fewshot.data.transforms import MEAN_COLOUR
 from fewshot.episode import IGNORED
 
@@ -89,9 +89,17 @@ def test_an_image_without_a_mask_is_unknown_as_a_whole() -> None:
     assert fit_image(plain(40, 20), None, Fit(20)).mask.eq(IGNORED).all()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mask_alone_comes_to_where_its_image_lies(mode: Mode) -> None:
+    mask = torch.randint(0, 2, (50, 33), dtype=torch.uint8)
+    fitted = fit_image(plain(50, 33), mask, Fit(24, mode))
+    assert torch.equal(fit_mask(mask, fitted.placement), fitted.mask)
+    assert fitted.placement.fitted_size == fitted_size(50, 33, Fit(24, mode))
+
+
 def test_photographs_are_smoothed_when_they_shrink() -> None:
     stripes = (torch.arange(64) % 2 * 255).to(torch.uint8).expand(3, 64, 64)
-    pixels = fit_image(stripes, None, Fit(16)).pixels.float()
+    pixels = fit_image(stripes, None, Fit(12)).pixels.float()
     assert_close(pixels, torch.full_like(pixels, 127.5), atol=20.0, rtol=0.0)
 
 

@@ -10,7 +10,7 @@ from fewshot.data import painting
 from fewshot.data.annotations import UnusableAnnotationsError, paint, read_annotations
 from fewshot.data.folds import COCO_CLASSES
 from fewshot.data.painting import ForeignMasksError, keep_masks
-from tests.fewshot.data.coco_tree import CAR, TRAIN, VAL, box, write_annotations
+from tests.fewshot.data.coco_tree import CAR, TRAIN, VAL, Shape, box, write_annotations
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def test_missing_annotations_are_refused_before_anything_is_written(keeper: Keep
 
 
 def test_annotations_that_cannot_be_painted_are_refused(keeper: Keeper) -> None:
-    wrong = {"000000000042": [(CAR, {"counts": [0, 4], "size": [2, 2]}, False)]}
-    write_annotations(keeper.root, "val2014", wrong)
+    wrong: Shape = {"counts": [0, 4], "size": [2, 2]}
+    write_annotations(keeper.root, "val2014", {"000000000042": [(CAR, wrong, False)]})
     with pytest.raises(
         UnusableAnnotationsError, match=r"Found others, of size \[2, 2\].*\. Fetch the annotations again"
     ):

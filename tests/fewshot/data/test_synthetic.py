@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from fewshot.data import synthetic
-from fewshot.data.synthetic import LabelledImages, Split, SyntheticRecipe, generate_split, load_split
+from fewshot.data.pools import DrawRule, evaluation_pool, training_pool
+from fewshot.data.synthetic import LabelledImages, Split, Synthetic, SyntheticRecipe, generate_split, load_split
 
 SMALL = SyntheticRecipe(base_classes=4, novel_classes=2, base_images=15, novel_images=4)
 
@@ -108,3 +109,67 @@ def test_more_classes_than_8_bit_labels_are_refused() -> None:
 def test_no_process_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Found `workers = 0`\. Pass 1 to draw in this process"):
         generate_split(SMALL, "novel", workers=0)
+
+
+@pytest.fixture
+def data(cache: Path) -> Synthetic:
+    return Synthetic(SMALL, cache)
+
+
+def test_the_data_set_trains_on_base_classes_and_tests_on_novel_ones(data: Synthetic) -> None:
+    assert data.fold_count == 1
+    assert (data.fold(0).held_in, data.fold(0).held_out) == ((1, 2, 3, 4), (5, 6))
+    index = data.load_index(0)
+    assert len(index.classes) == 6
+    assert (len(index.train.entries), len(index.val.entries)) == (60, 8)
+
+
+@pytest.mark.parametrize("number", [-1, 1])
+def test_another_fold_is_refused(data: Synthetic, number: int) -> None:
+    with pytest.raises(ValueError, match=rf"between 0 and 0\. Found fold {number}\. Count from 0"):
+        data.fold(number)
+    with pytest.raises(ValueError, match=rf"between 0 and 0\. Found fold {number}\. Count from 0"):
+        data.load_index(number)
+
+
+def test_an_entry_counts_the_pixels_of_its_picture(data: Synthetic, novel: LabelledImages) -> None:
+    for number, entry in enumerate(data.load_index(0).val.entries):
+        values, counts = novel.labels[number].unique(return_counts=True)
+        expected = dict(zip(values.tolist(), counts.tolist(), strict=True))
+        assert entry.pixels == {label: count for label, count in expected.items() if label}
+
+
+def test_a_picture_is_read_by_its_entry(data: Synthetic, base: LabelledImages, novel: LabelledImages) -> None:
+    index = data.load_index(0)
+    for split, pictures, number in ((index.train, base, 17), (index.val, novel, 3)):
+        found = data.read(split.entries[number])
+        assert torch.equal(found.image, pictures.images[number])
+        assert found.labels.dtype == torch.int16
+        assert torch.equal(found.labels, pictures.labels[number].short())
+    assert data.read_instances(index.val.entries[0], 5) is None
+
+
+def test_pictures_count_from_120_pixels_on(data: Synthetic) -> None:
+    assert data.draw_rule == DrawRule(min_pixels=120)
+    index, fold = data.load_index(0), data.fold(0)
+    train = training_pool(index.train, fold, convention="exclude", rule=data.draw_rule)
+    assert all(len(images) >= 15 for images in train.images_of.values())
+    test = evaluation_pool(index.val, fold, rule=data.draw_rule)
+    assert all(len(images) >= 4 for images in test.images_of.values())
+    assert all(test.entries[number].pixels[class_id] >= 120 for number, class_id in test.pairs)
+
+
+def test_the_pictures_are_drawn_again_on_demand(tmp_path: Path) -> None:
+    data = Synthetic(replace(SMALL, base_images=2, novel_images=2), tmp_path)
+    data.rebuild_index()
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(written) == 2
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"damaged")
+    data.rebuild_index()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == written
+
+
+def test_another_recipe_is_another_data_set(data: Synthetic, tmp_path: Path) -> None:
+    other = Synthetic(replace(SMALL, novel_images=5), tmp_path)
+    assert other.load_index(0).val.digest != data.load_index(0).val.digest

@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from fewshot.episode import Episode
-from fewshot.model.cmnet import CMNet
+from fewshot.model.cmnet import CMNet, count_parameters
 from fewshot.model.config import CMNetConfig
 from fewshot.model.matching_config import MatchingConfig
 
@@ -102,3 +102,21 @@ def test_the_same_seed_gives_the_same_network_and_answer(
 ) -> None:
     episode = make_episode()
     assert torch.equal(build(everything)(episode).logits, build(everything)(episode).logits)
+
+
+def test_the_stages_of_the_papers_network_have_as_many_weights_as_its_equations_ask_for() -> None:
+    # Message flow: two layers of three 256 x 256 projections and a perceptron of 512, 512 and 256 channels.
+    layer = 3 * (256 * 256 + 256) + (512 * 512 + 512) + (512 * 256 + 256)
+    position = (2 * 32 + 32) + (32 * 64 + 64) + (64 * 128 + 128) + (128 * 256 + 256)
+    assert count_parameters(CMNet(CMNetConfig())) == {
+        "backbone": 23_508_032,
+        "reduction": 1536 * 256,
+        "position": position,
+        "message_flow": 2 * layer,
+        "refinement": 10_037_514 + 4 * 2 * 256,
+    }
+
+
+def test_stages_without_weights_are_not_counted(make_config: MakeConfig) -> None:
+    network = CMNet(make_config(position="none", message_flow=()))
+    assert count_parameters(network).keys() == {"backbone", "reduction", "refinement"}

@@ -118,6 +118,22 @@ def test_each_shot_moves_the_size_of_its_own_object(make_masks: MakeMasks) -> No
     assert_close(plan.sum((-2, -1)), torch.tensor([[4.0, 5.0]] * 2), rtol=TOLERANCE, atol=0.0)
 
 
+def test_the_whole_mass_of_equal_sides_moves_as_in_full_transport(make_masks: MakeMasks) -> None:
+    config, problem = replace(EXACT, mass_fraction=1.0), make_problem()
+    partial = match(*problem, make_masks(), transport="partial", config=config).plan
+    full = match(*problem, make_masks(), transport="full", config=EXACT).plan
+    assert_close(partial, full, rtol=1e-2, atol=1e-4)
+
+
+def test_a_vanishing_mass_moves_by_price_alone(make_masks: MakeMasks) -> None:
+    config, (query, supports) = replace(EXACT, mass_fraction=1e-6), make_problem()
+    plan = match(query, supports, make_masks(), transport="partial", config=config).plan[:, 0]
+    nodes, others = supports[:, 0].flatten(2).mT, query.flatten(2).mT
+    cost = 1 - torch.cosine_similarity(nodes.unsqueeze(2), others.unsqueeze(1), dim=-1)
+    expected = torch.softmax(-cost.flatten(1) / config.reg, dim=-1).view_as(plan)
+    assert_close(plan / plan.sum((-2, -1), keepdim=True), expected, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("transport", ["full", "partial"])
 def test_padded_nodes_give_and_receive_nothing(transport: str, make_masks: MakeMasks) -> None:
     query, supports = make_problem()

@@ -68,18 +68,26 @@ def test_padded_nodes_give_and_get_nothing_and_their_content_changes_no_bit(
     assert torch.equal(again.map, found.map)
 
 
-@EVERY_VARIANT
+@pytest.mark.parametrize("transport", ["full", "partial"])
+@pytest.mark.parametrize("annotation", ["binary", "soft"])
+@pytest.mark.parametrize("shots", ["pairwise", "joint"])
 def test_the_share_of_the_flow_from_the_object_is_what_fills_the_map(
-    transport: str, config: MatchingConfig, make_masks: MakeMasks
+    transport: str, annotation: str, shots: str, make_masks: MakeMasks
 ) -> None:
-    masks = make_masks(shot=1, grid=GRID)
-    found = run(draw(shot=1), masks, transport, replace(config, weights="uniform", grid=None))
-    through = found.map.sum((-2, -1)) / found.plan.sum((1, 2, 3))
-    assert_close(found.fg_flow_fraction, through, rtol=TOLERANCE, atol=0.0)
-    expected = 1.0 if config.suppliers == "foreground" else None
-    if expected is not None:
-        assert_close(found.fg_flow_fraction, torch.full((2,), expected), rtol=TOLERANCE, atol=0.0)
-    assert not found.fg_flow_fraction.requires_grad
+    config = replace(EXACT, annotation=annotation, shots=shots)
+    found = run(draw(), make_masks(shot=2, grid=GRID), transport, config)
+    moved = found.plan.sum((-2, -1))
+    # Each pair moves as much as the other, or all that is moved is moved once.
+    total = moved.mean(1) if shots == "pairwise" else moved.sum(1)
+    assert_close(found.fg_flow_fraction, found.map.sum((-2, -1)) / total, rtol=TOLERANCE, atol=0.0)
+    assert found.fg_flow_fraction.lt(1).all()
+
+
+@pytest.mark.parametrize("weights", ["uniform", "cross"])
+def test_all_of_the_flow_comes_from_an_object_that_supplies_alone(weights: str, make_masks: MakeMasks) -> None:
+    config = replace(EXACT, suppliers="foreground", weights=weights)
+    found = run(draw(), padded(make_masks), "partial", config)
+    assert_close(found.fg_flow_fraction, torch.ones(2), rtol=TOLERANCE, atol=0.0)
 
 
 @EVERY_VARIANT
@@ -89,6 +97,8 @@ def test_gradients_of_every_variant_are_finite_and_reach_both_sides(
     query, supports = (features.requires_grad_() for features in draw())
     usual = replace(config, max_iter=50, tol=1e-3, scale_map="minmax")
     found = run((query, supports), padded(make_masks), transport, usual)
+    assert not found.fg_flow_fraction.requires_grad
+    assert not found.flow_entropy.requires_grad
     (found.map * torch.rand(GRID)).sum().backward()
     for features in (query, supports):
         assert features.grad is not None

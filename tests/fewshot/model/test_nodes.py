@@ -2,7 +2,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fewshot.model.nodes import confident_foreground, find_nodes, foreground_share, scale_to_unit, valid_nodes
+from fewshot.model.nodes import (
+    NodeFeatures,
+    NodeMasks,
+    confident_foreground,
+    find_nodes,
+    foreground_share,
+    scale_to_unit,
+    valid_nodes,
+)
 
 
 def test_an_object_of_a_few_pixels_keeps_its_share_on_a_coarse_grid() -> None:
@@ -68,6 +76,25 @@ def test_an_object_on_padding_does_not_count() -> None:
     valid[..., :4, :] = True
     masks = find_nodes(torch.ones(1, 1, 8, 8, dtype=torch.long), None, valid, (2, 2), (2, 2))
     assert masks.foreground.tolist() == [[[[1.0, 1.0], [0.0, 0.0]]]]
+
+
+def test_an_object_on_the_padding_of_a_node_that_is_half_image_does_not_count() -> None:
+    valid = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    valid[..., :6, :] = True
+    masks = find_nodes(torch.ones(1, 1, 8, 8, dtype=torch.long), None, valid, (2, 2), (2, 2))
+    assert masks.foreground.tolist() == [[[[1.0, 1.0], [0.5, 0.5]]]]
+
+
+def test_features_are_kept_on_the_image_and_zero_on_padding_even_if_they_were_no_numbers() -> None:
+    query_valid, support_valid = torch.rand(2, 3, 4) > 0.5, torch.rand(2, 2, 5, 3) > 0.5
+    query, supports = torch.rand(2, 6, 3, 4), torch.rand(2, 2, 6, 5, 3)
+    painted = NodeFeatures(
+        query.masked_fill(~query_valid.unsqueeze(1), torch.nan),
+        supports.masked_fill(~support_valid.unsqueeze(2), torch.inf),
+    )
+    kept = painted.keep(NodeMasks(query_valid, support_valid, torch.zeros(2, 2, 5, 3)))
+    assert torch.equal(kept.query, query * query_valid.unsqueeze(1))
+    assert torch.equal(kept.supports, supports * support_valid.unsqueeze(2))
 
 
 def test_scaled_maps_span_zero_to_one_over_valid_nodes_only() -> None:

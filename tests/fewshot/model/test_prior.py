@@ -66,3 +66,13 @@ def test_shots_are_averaged_whatever_their_order(make_masks: MakeMasks) -> None:
 def test_prior_carries_no_gradient(make_masks: MakeMasks) -> None:
     query = torch.rand(2, 6, *GRID, requires_grad=True)
     assert not compute_prior(query, torch.rand(2, 1, 6, *GRID), make_masks()).requires_grad
+
+
+def test_padding_of_the_support_resembles_nothing_not_even_where_the_object_does_less(make_masks: MakeMasks) -> None:
+    query, supports = torch.rand(1, 6, *GRID), -torch.rand(1, 1, 6, *GRID)
+    valid = torch.ones(1, 1, *GRID, dtype=torch.bool)
+    valid[..., -1] = False
+    # The object is the whole image, and every similarity is negative.
+    masks = replace(make_masks(batch=1), support_valid=valid, foreground=valid.float())
+    alone = replace(masks, support_valid=valid[..., :-1], foreground=valid[..., :-1].float())
+    assert_close(compute_prior(query, supports, masks), compute_prior(query, supports[..., :-1], alone))

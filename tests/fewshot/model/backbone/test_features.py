@@ -10,6 +10,7 @@ CHANNELS: dict[BackboneName, tuple[int, int, int]] = {
     "small": (48, 32, 64),
     "resnet50": (1024, 512, 2048),
     "resnet101": (1024, 512, 2048),
+    "resnet50v2": (1024, 512, 1024),
     "vgg16": (512, 256, 512),
     "vgg16_bn": (512, 256, 512),
     "mobilenetv2": (96, 32, 1280),
@@ -55,7 +56,7 @@ def test_deepening_unmasked_mid_features_gives_the_high_ones(
     assert not torch.equal(backbone.deepen(masked), features.high)
 
 
-@pytest.mark.parametrize("name", ["small", "resnet50", "vgg16", "vgg16_bn", "mobilenetv2"])
+@pytest.mark.parametrize("name", ["small", "resnet50", "resnet50v2", "vgg16", "vgg16_bn", "mobilenetv2"])
 def test_different_images_of_a_batch_get_different_features_that_do_not_mix(
     name: BackboneName, make_backbone: Callable[..., Backbone]
 ) -> None:
