@@ -17,7 +17,8 @@ def test_example_files_are_the_images_of_the_episode(
     spec = EpisodeSampler(photo_pool, shot=1).draw(0)
     written = write_example(photographs, photo_pool, spec, tmp_path / "example")
     assert [path.name for path in written] == ["query.png", "query_mask.png", "support.png", "support_mask.png"]
-    for number, (picture, labels) in zip((spec.query, *spec.supports), zip(written[::2], written[1::2]), strict=True):
+    numbers = (spec.query, *spec.supports)
+    for number, picture, labels in zip(numbers, written[::2], written[1::2], strict=True):
         image, mask = read_masked_image(photographs, photo_pool, number, spec.class_id)
         np.testing.assert_array_equal(np.asarray(Image.open(picture)), image.permute(1, 2, 0).numpy())
         np.testing.assert_array_equal(np.asarray(Image.open(labels)), mask.numpy())

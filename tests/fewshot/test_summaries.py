@@ -89,14 +89,14 @@ def test_a_result_becomes_scores_classes_circumstances_and_settings(result: Resu
     scores = find_table(sections, "Scores")
     assert scores.columns == ("network", "mIoU, 1-shot", "mIoU, 2-shot", "FB-IoU, 1-shot", "FB-IoU, 2-shot")
     assert "over lists of episodes" in scores.caption
-    facts = dict(row[:2] for row in find_table(sections, "How it was made").rows)
+    facts = {row[0]: row[1] for row in find_table(sections, "How it was made").rows}
     assert facts["unknown pixels"] == "ignore"
     assert facts["counted at"] == "original"
     assert facts["held-out objects in training"] == "keep"
     assert facts["weights"] == "last"
     assert facts["episodes"] == "11 in each of 2 lists, drawn by seeds 7, 8"
     assert str(facts["data"]).startswith("Folder, fold 0: 2 classes")
-    settings = dict(row[:2] for row in find_table(sections, "Settings").rows)
+    settings = {row[0]: row[1] for row in find_table(sections, "Settings").rows}
     assert settings["training.training.steps"] == "5"
     assert settings["network.weights_sha256"] == result.network["weights_sha256"]
 
@@ -104,7 +104,7 @@ def test_a_result_becomes_scores_classes_circumstances_and_settings(result: Resu
 def test_episodes_that_were_given_have_no_seeds(result: Result) -> None:
     given = {**result.protocol, **dict.fromkeys(("episodes", "seeds", "order"))}
     sections = result_sections({"CMNet": [replace(result, protocol=given)]})
-    facts = dict(row[:2] for row in find_table(sections, "How it was made").rows)
+    facts = {row[0]: row[1] for row in find_table(sections, "How it was made").rows}
     assert facts["episodes"] == "11 in each of 2 lists"
 
 
