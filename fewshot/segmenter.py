@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -12,18 +11,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot.checkpoint import load_checkpoint
-from fewshot.data.boxes import Box, mask_from_boxes
 from fewshot.data.fitting import Fit, FittedImage, Placement, fit_image, restore_logits
-from fewshot.data.reading import ImageSource, describe_source, read_image, read_labels, select_object
+from fewshot.data.reading import ImageSource, read_image
 from fewshot.data.transforms import normalise_padded
 from fewshot.episode import Episode
+from fewshot.labelling import Annotation, read_annotation
 from fewshot.model.backbone import Features
 from fewshot.model.cmnet import CMNet
 from fewshot.model.encoded import EncodedEpisode
 from fewshot.model.prediction import Prediction
-
-Annotation = ImageSource | Box | Sequence[Box]
-"""What shows the object in a support: a mask, or one or several boxes around it, in pixels of the upright image."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +161,7 @@ class Segmenter:
 
     def _read_support(self, source: ImageSource, annotation: Annotation, *, label: int | None) -> FittedImage:
         image = read_image(source)
-        return fit_image(image, _read_annotation(source, image, annotation, label), self.fit)
+        return fit_image(image, read_annotation(annotation, source, image, label=label), self.fit)
 
 
 def choose_device(name: torch.device | str) -> torch.device:
@@ -184,34 +180,6 @@ def choose_device(name: torch.device | str) -> torch.device:
             f"`device` must be one that is here. Found {str(name)!r} ({str(error).splitlines()[0]}). Pass 'auto' or "
             f"'cpu'."
         ) from error
-
-
-def _read_annotation(
-    source: ImageSource, image: Tensor, annotation: Annotation, label: int | None
-) -> UInt8[Tensor, "height width"]:
-    size = (image.shape[1], image.shape[2])
-    if not isinstance(annotation, str | Path | Image.Image):
-        return mask_from_boxes(size, _list_boxes(annotation, describe_source(source)))
-    labels = read_labels(annotation)
-    if labels.shape != size:
-        raise ValueError(
-            f"A mask must have the size of its image. Found {labels.shape[0]} x {labels.shape[1]} (height x width) "
-            f"in {describe_source(annotation)} where {describe_source(source)} has {size[0]} x {size[1]}. Pass the "
-            f"mask that was drawn on this image, in the same orientation."
-        )
-    return select_object(labels, label=label, name=describe_source(annotation))
-
-
-def _list_boxes(annotation: Box | Sequence[Box], name: str) -> list[Box]:
-    """Take one box or several; every other sequence is refused."""
-    boxes: list[Any] = [annotation] if annotation and isinstance(annotation[0], int) else list(annotation)
-    for box in boxes:
-        if not isinstance(box, Sequence) or len(box) != 4 or not all(isinstance(side, int) for side in box):
-            raise ValueError(
-                f"A support must be labelled by a mask or by boxes (x0, y0, x1, y1) of whole pixels. Found {box!r} for "
-                f"{name}. Pass the path of a mask, or four whole numbers for each box."
-            )
-    return [(box[0], box[1], box[2], box[3]) for box in boxes]
 
 
 def _bring_home(prediction: Prediction) -> Prediction:
