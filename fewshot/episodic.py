@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from fewshot.batches import BatchSource
 from fewshot.episode import Episode
 from fewshot.losses import dice_loss, map_loss, segmentation_loss
 from fewshot.model.cmnet import CMNet
 from fewshot.model.encoded import EncodedEpisode
+from fewshot.model.prediction import Prediction
 from fewshot.stages import Outcome, Plan, Stage, seed_step
 from fewshot.training_config import TrainingConfig
 
@@ -61,7 +63,7 @@ class EpisodicStage(Stage):
         if self.config.map_weight and prediction.transport_map is not None:
             loss = map_loss(prediction.transport_map, truth, average=self.average)
             parts["transport map"] = self.config.map_weight * loss
-        return Outcome(parts)
+        return Outcome(parts, _diagnose(prediction))
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Set up the optimiser on the weights that learn."""
@@ -72,6 +74,12 @@ class EpisodicStage(Stage):
         if config.optimizer == "adamw":
             return torch.optim.AdamW(groups, rate, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
         return torch.optim.SGD(groups, rate, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def _diagnose(prediction: Prediction) -> dict[str, Tensor]:
+    """Say how the plans look; their means over equal shares of a batch are those of the whole batch."""
+    seen = {"fg_flow_fraction": prediction.fg_flow_fraction, "flow_entropy": prediction.flow_entropy}
+    return {name: value.mean() for name, value in seen.items() if value is not None}
 
 
 def _require_learning_map(network: CMNet) -> None:

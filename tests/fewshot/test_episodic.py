@@ -73,6 +73,16 @@ def test_further_losses_are_added_with_their_weights(network: CMNet, batches: Fe
     torch.testing.assert_close(parts["transport map"], 2.0 * map_loss(prediction.transport_map, truth))
 
 
+def test_plans_are_diagnosed_where_there_are_some(network: CMNet, batches: FeatureBatches) -> None:
+    found = make_stage(network, batches).learn_from(batches[(0, 1)]).diagnostics
+    prediction = network.segment(batches[(0, 1)])
+    assert prediction.fg_flow_fraction is not None
+    assert prediction.flow_entropy is not None
+    torch.testing.assert_close(found["fg_flow_fraction"], prediction.fg_flow_fraction.mean())
+    torch.testing.assert_close(found["flow_entropy"], prediction.flow_entropy.mean())
+    assert make_stage(make_network(), batches).learn_from(batches[(0, 1)]).diagnostics == {}
+
+
 def test_episodes_of_pixels_are_encoded_first(network: CMNet, batches: FeatureBatches) -> None:
     stage = make_stage(network, batches)
     from_pixels = stage.learn_from(read_pixels(batches)).parts["cross-entropy"]

@@ -123,6 +123,25 @@ def test_losses_rates_and_diagnostics_are_logged(tmp_path: Path) -> None:
     assert [float(row["lr/weight"]) for row in rows if row["lr/weight"]] == pytest.approx([0.002])
 
 
+def test_losses_go_to_tensorboard_where_it_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    stage = Recorder()
+    run(stage, tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "version_0"))
+    events.Reload()
+    assert [(one.step, one.value) for one in events.Scalars("loss")] == [(4, pytest.approx(stage.losses[4]))]
+    assert [one.value for one in events.Scalars("lr/weight")] == [pytest.approx(0.002)]
+
+
+def test_logs_are_written_without_tensorboard_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewshot.loops.find_spec", lambda _: None)
+    run(Recorder(), tmp_path)
+    assert read_log(tmp_path, 0)
+    assert not (tmp_path / "tensorboard").exists()
+
+
 def test_each_start_has_a_log_of_its_own(tmp_path: Path) -> None:
     interrupt(tmp_path, 3)
     run(Recorder(), tmp_path)

@@ -152,9 +152,7 @@ def test_training_that_breaks_down_is_stopped_and_leaves_no_backbone(tiny_cache:
 
 def test_two_conventions_are_refused(tiny_data: Synthetic, tiny_cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Found 'exclude' and 'keep'\. Make the supervision with"):
-        pretrain(
-            make_backbone(), supervise(tiny_cache), replace(CONFIG, convention="keep"), seed=0, cache=tmp_path
-        )
+        pretrain(make_backbone(), supervise(tiny_cache), replace(CONFIG, convention="keep"), seed=0, cache=tmp_path)
 
 
 def test_processes_without_gpus_cannot_share_statistics(tiny_cache: Path, tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ class Pictures(DataSet):
     def __init__(self, *rows: tuple[int, int, int, int]) -> None:
         self.rows = rows
 
-    fold_count = 1
+    @property
+    def fold_count(self) -> int:
+        return 1
 
     def fold(self, number: int) -> Fold:
         return FOLD

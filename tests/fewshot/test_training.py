@@ -46,11 +46,11 @@ def assert_equal(found: Weights, expected: Weights) -> None:
     assert [name for name, value in found.items() if not torch.equal(value, expected[name])] == []
 
 
-def test_loss_falls_on_a_few_classes(tiny_cache: Path) -> None:
+def test_loss_falls_on_a_few_classes(network: CMNet, tiny_cache: Path) -> None:
     config = TrainingConfig(
         steps=60, batch_size=4, optimizer="adamw", learning_rate=3e-3, warmup=5, max_gradient_norm=5.0
     )
-    _, result = run_tiny(None, tiny_cache, config)
+    result = train(network, make_batches(network, tiny_cache, config, kind=Synthetic), config, seed=0, hardware=CPU)
     assert len(result.losses) == 60
     assert sum(result.losses[-10:]) < 0.75 * sum(result.losses[:3]) * 10 / 3
 

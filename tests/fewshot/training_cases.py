@@ -67,9 +67,11 @@ def make_network(config: CMNetConfig = NETWORK) -> CMNet:
         return CMNet(config)
 
 
-def make_batches(network: CMNet, cache: Path, config: TrainingConfig = SCHEDULE) -> FeatureBatches:
+def make_batches(
+    network: CMNet, cache: Path, config: TrainingConfig = SCHEDULE, *, kind: type[Synthetic] = Veiled
+) -> FeatureBatches:
     """Draw episodes of the base classes, their features kept in memory."""
-    data = Veiled(TINY, cache=cache)
+    data = kind(TINY, cache=cache)
     index = data.load_index(0)
     pool = training_pool(index.train, data.fold(0), rule=data.draw_rule)
     store = load_features(network, data, pool, Fit(64), digest=index.train.digest)
