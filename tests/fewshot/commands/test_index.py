@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fewshot.cli import main
+from fewshot.commands.index import FoldCounts, build_index_parser, count_fold, index_data
 from fewshot.data.fss1000 import FSS1000
 from fewshot.data.lists import read_lists, read_names
 from fewshot.data.pascal import Pascal
-from fewshot.indexing import FoldCounts, build_index_parser, count_fold, index_data
 from tests.fewshot.data import coco_tree, folder_tree, fss_tree
 from tests.fewshot.data.voc_tree import TRAIN, VAL, write_image_list, write_mask, write_pair_list, write_tree
 
@@ -63,6 +64,19 @@ def test_index_prints_the_counts_of_every_fold(arguments: list[str]) -> None:
         ["2", "3", "4", "1", "4", "2", "2", "0", "0", "0", "0", "2"],
         ["3", "5", "6", "1", "6", "0", "0", "0", "0", "0", "0", "0"],
     ]
+
+
+def test_the_command_prints_what_it_counted(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["index", *arguments])
+    assert capsys.readouterr().out == f"{run(arguments)}\n"
+
+
+def test_the_command_ends_with_what_stopped_it(arguments: list[str], root: Path) -> None:
+    (root / "SegmentationClassAug/2008_000003.png").unlink()
+    with pytest.raises(SystemExit, match=r"fewshot index: .* Found 1 of 18 files missing.*2008_000003\.png\. Correct"):
+        main(["index", *arguments])
+    with pytest.raises(SystemExit, match=r"fewshot index: `processes` must .*Found `processes = 0`\. Pass 1"):
+        main(["index", *arguments, "--data.processes=0"])
 
 
 def test_convention_and_rule_reach_the_counts(arguments: list[str]) -> None:
