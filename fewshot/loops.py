@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -56,6 +57,12 @@ class NamedProgressBar(TQDMProgressBar):
 
     def on_train_epoch_start(self, *_: object) -> None:
         """Leave the bar as it is."""
+
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
+        """Give what the bar shows: not the number of the log's folder, which looks like a result."""
+        shown = super().get_metrics(trainer, pl_module)
+        shown.pop("v_num", None)
+        return dict(shown)
 
 
 def run_stage(

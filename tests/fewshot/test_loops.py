@@ -75,6 +75,7 @@ def test_a_resumed_stage_shows_what_was_done_before(tmp_path: Path, capsys: pyte
     shown = capsys.readouterr().out
     assert "Counting:  40%|████      | 2/5" in shown
     assert "Counting: 100%" in shown
+    assert "v_num" not in shown
 
 
 def test_a_resumed_stage_learns_only_what_is_left_and_ends_as_if_uninterrupted(tmp_path: Path) -> None:
