@@ -85,8 +85,8 @@ def _draw_bars(rows: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         places = [place + shift for place, row in enumerate(rows.values()) if name in row]
         values = [row[name] for row in rows.values() if name in row]
         _draw_series(axes, places, values, name, thickness, COLOURS[number % len(COLOURS)])
-    # Room for the numbers at the ends of the bars.
-    axes.set_xlim(0, 1.12 * axes.dataLim.xmax)
+    # Room for the numbers at the ends of the bars, were they all 0.
+    axes.set_xlim(0, max(1.0, 1.12 * axes.dataLim.xmax))
     _name_rows(axes, list(rows))
     if len(names) > 1:
         figure.legend(loc="outside upper center", ncols=min(4, len(names)), fontsize=SMALL_FONT_SIZE, frameon=False)

@@ -105,7 +105,7 @@ def _arrange(networks: Mapping[str, Sequence[Panel]]) -> list[_Column]:
         prefix = f"{name}\n" if len(networks) > 1 else ""
         if not shared:
             columns += _map_columns(f"{prefix}prior", [(panel, panel.prior_map) for panel in panels])
-        columns += _map_columns(f"{prefix}transport", [(panel, panel.transport_map) for panel in panels])
+        columns += _map_columns(f"{prefix}transport map", [(panel, panel.transport_map) for panel in panels])
         answers = [_Cell(overlay_mask(panel.query_image, panel.prediction), _say_iou(panel)) for panel in panels]
         columns.append(_Column(f"{prefix}prediction", tuple(answers)))
     if any(panel.query_mask is not None for panel in first):

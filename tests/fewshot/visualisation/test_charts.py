@@ -31,6 +31,12 @@ def test_scores_stand_side_by_side_with_their_values() -> None:
     assert figure.axes[0].get_xlim()[0] == 0, "a bar that does not start at 0 exaggerates"
 
 
+def test_scores_of_zero_are_drawn() -> None:
+    figure = draw_scores({"none": {"mIoU": [0.0]}})
+    assert list_bars(figure) == [[0.0]]
+    assert figure.axes[0].get_xlim() == (0, 1)
+
+
 def test_several_seeds_are_drawn_as_mean_deviation_and_points() -> None:
     seeds = [40.0, 44.0, 45.0]
     figure = draw_scores({"partial": {"mIoU": seeds}})

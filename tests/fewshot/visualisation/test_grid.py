@@ -31,7 +31,7 @@ def count_pictures(figure: Figure) -> int:
 
 def test_the_grid_has_a_row_per_task_and_a_titled_column_per_picture(panels: list[Panel]) -> None:
     figure = draw_grid({"partial": panels})
-    assert list_titles(figure) == ["2 supports", "query", "prior", "transport", "prediction", "truth"]
+    assert list_titles(figure) == ["2 supports", "query", "prior", "transport map", "prediction", "truth"]
     assert count_pictures(figure) == 2 * 6
 
 
@@ -63,9 +63,9 @@ def test_several_networks_stand_side_by_side_and_share_their_prior(panels: list[
         "query",
         "prior",
         "baseline\nprediction",
-        "full\ntransport",
+        "full\ntransport map",
         "full\nprediction",
-        "partial\ntransport",
+        "partial\ntransport map",
         "partial\nprediction",
         "truth",
     ]
