@@ -9,9 +9,9 @@ from PIL import Image
 
 from fewshot.answers import FILE_NAMES
 from fewshot.checkpoint import save_checkpoint
+from fewshot.commands.predict import REPORT, build_predict_parser, list_queries, parse_supports, predict_files
 from fewshot.data.folder import Folder
 from fewshot.data.reading import UnreadableImageError
-from fewshot.predicting import REPORT, build_predict_parser, list_queries, parse_supports, predict_files
 from fewshot.segmenter import Segmenter
 from tests.fewshot.photographs import FIT, build_network
 
