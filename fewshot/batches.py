@@ -118,9 +118,14 @@ class FeatureBatches:
         """Make sure that these are the features of the network's own backbone, and all that it needs.
 
         Raises:
-            ValueError: They are not.
+            ValueError: They are not, or the backbone's statistics are to drift while the network trains.
         """
         self.store.check(network)
+        if network.config.backbone_bn == "train":
+            raise ValueError(
+                "A backbone whose statistics drift must look at images in every step. Found `backbone_bn = 'train'` "
+                "and features that were computed before. Train on `PixelBatches`, or set `backbone_bn` to 'eval'."
+            )
 
     def describe(self) -> dict[str, Any]:
         """Name episodes and features."""

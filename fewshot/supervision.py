@@ -1,5 +1,7 @@
 """What the supervised stage learns from: whole images with the labels of the held-in classes."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,7 +18,11 @@ from fewshot.data.folds import Fold
 from fewshot.data.index import Index, IndexEntry
 from fewshot.data.labels import UNKNOWN
 from fewshot.data.pools import Convention, check_convention, relabel_held_out
+from fewshot.data.storage import hash_tensors
 from fewshot.data.transforms import normalise_padded
+
+_PROBES = 4
+"""Images whose pixels are part of a description: the same names may stand for the same photographs at another size."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +128,19 @@ class SupervisedBatches:
         return LabelledBatch(torch.stack(images), torch.stack(labels))
 
     def describe(self) -> dict[str, Any]:
-        """Name images and augmentation."""
-        images = [entry.image for entry in self.supervision.entries]
-        return {**self.supervision.describe(), "images": len(images), "augmentation": asdict(self.augmentation)}
+        """Name images, by what they show and the pixels of some of them, and augmentation."""
+        supervision, entries = self.supervision, self.supervision.entries
+        shown = json.dumps([(entry.image, entry.mask, sorted(entry.pixels.items())) for entry in entries])
+        probes = {
+            entry.image: supervision.dataset.read(entry).image for entry in entries[:: -(-len(entries) // _PROBES)]
+        }
+        return {
+            **supervision.describe(),
+            "images": len(entries),
+            "shown": hashlib.sha256(shown.encode()).hexdigest(),
+            "probes": hash_tensors(probes),
+            "augmentation": asdict(self.augmentation),
+        }
 
     def _make(self, number: int) -> tuple[Tensor, Tensor]:
         supervision = self.supervision

@@ -1,6 +1,5 @@
 """A supervised stage in miniature, the same in every process."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,7 +8,7 @@ from fewshot.data.augmentation import Augmentation
 from fewshot.hardware import Hardware
 from fewshot.model.backbone import Backbone, build_backbone
 from fewshot.pretraining import Pretrained, PretrainingConfig, Supervision, pretrain
-from fewshot.supervision import LabelledBatch, SupervisedBatches
+from fewshot.supervision import SupervisedBatches
 from tests.fewshot.training_cases import CPU, TINY, Death, Veiled, be_rank
 
 CROP = Augmentation(size=64, scale=(1.0, 1.0), rotation_probability=0.0, blur_probability=0.0)
@@ -55,14 +54,7 @@ def pretrain_tiny(
 
 def pretrain_until_killed(cache: Path, data_cache: Path, death: Death) -> None:
     """Train, or go on training, until it is over."""
-    draw = SupervisedBatches.__getitem__
-
-    def die_on_time(self: SupervisedBatches, numbers: Sequence[int]) -> LabelledBatch:
-        death.strike(numbers, CONFIG.batch_size)
-        return draw(self, numbers)
-
-    SupervisedBatches.__getitem__ = die_on_time
-    death.arrange()
+    death.arrange(SupervisedBatches, CONFIG.batch_size)
     pretrain_tiny(cache, data_cache)
 
 

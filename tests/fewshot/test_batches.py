@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from fewshot.data.pools import evaluation_pool
 from fewshot.data.sampling import EpisodeSampler
 from fewshot.data.synthetic import Synthetic
 from fewshot.model.cmnet import CMNet
-from tests.fewshot.training_cases import make_batches, make_network, name_by_content
+from tests.fewshot.training_cases import NETWORK, make_batches, make_network, name_by_content
 
 CROP = Augmentation(size=48, scale=(0.5, 0.9))
 
@@ -110,6 +110,11 @@ def test_features_of_another_backbone_are_refused(features: FeatureBatches) -> N
         next(other.backbone.parameters()).add_(1.0)
     with pytest.raises(ValueError, match=r"those of the network's own backbone\. Found"):
         features.check(other, 1)
+
+
+def test_features_of_a_backbone_that_drifts_are_refused(features: FeatureBatches) -> None:
+    with pytest.raises(ValueError, match=r"Found `backbone_bn = 'train'` and .*\. Train on `PixelBatches`, or"):
+        features.check(make_network(replace(NETWORK, backbone_bn="train")), 1)
 
 
 def test_too_few_episodes_are_refused(pixels: PixelBatches, network: CMNet) -> None:

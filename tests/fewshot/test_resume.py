@@ -9,7 +9,14 @@ import torch
 from fewshot.data.storage import load_tensors
 from fewshot.model.cmnet import CMNet
 from fewshot.training import TrainingResult
-from tests.fewshot.training_cases import Death, run_in_process, run_tiny, train_until_killed
+from tests.fewshot.training_cases import (
+    Death,
+    run_in_process,
+    run_tiny,
+    run_tiny_on_pixels,
+    train_on_pixels_until_killed,
+    train_until_killed,
+)
 
 DEATHS = {
     "before the first checkpoint": [Death(step=2)],
@@ -28,6 +35,13 @@ def uninterrupted(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return run_tiny(tmp_path_factory.mktemp("whole"), tiny_cache)
 
 
+def assert_same(network: CMNet, result: TrainingResult, expected: tuple[CMNet, TrainingResult]) -> None:
+    """Losses and weights are the same to the last bit."""
+    assert result.losses == expected[1].losses
+    found = network.state_dict()
+    assert [name for name, value in expected[0].state_dict().items() if not torch.equal(found[name], value)] == []
+
+
 @pytest.mark.parametrize("deaths", DEATHS.values(), ids=DEATHS)
 def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one(
     deaths: list[Death], uninterrupted: tuple[CMNet, TrainingResult], tiny_cache: Path, tmp_path: Path
@@ -35,9 +49,12 @@ def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one(
     for death in deaths:
         assert run_in_process(train_until_killed, tmp_path, tiny_cache, death) == -SIGKILL
     network, result = run_tiny(tmp_path, tiny_cache)
-    expected, whole = uninterrupted
-    assert result.losses == whole.losses
-    for name, value in expected.state_dict().items():
-        assert torch.equal(network.state_dict()[name], value), name
-    assert load_tensors(tmp_path / "last.safetensors").keys() == expected.state_dict().keys()
+    assert_same(network, result, uninterrupted)
+    assert load_tensors(tmp_path / "last.safetensors").keys() == network.state_dict().keys()
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_augmented_images_and_drifting_statistics_are_resumed_too(tiny_cache: Path, tmp_path: Path) -> None:
+    whole = run_tiny_on_pixels(tmp_path / "whole", tiny_cache)
+    assert run_in_process(train_on_pixels_until_killed, tmp_path, tiny_cache, Death(step=8)) == -SIGKILL
+    assert_same(*run_tiny_on_pixels(tmp_path, tiny_cache), whole)

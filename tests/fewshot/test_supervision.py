@@ -126,6 +126,24 @@ def test_what_is_seen_is_described_by_names() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "other", [Pictures((1, 0, 0, 0), (3, 0, 0, 0)), Pictures((1, 1, 0, 0), (3, 0, 0, 0), (1, 0, 0, 0))]
+)
+def test_batches_describe_what_images_show(other: Pictures) -> None:
+    first, same, changed = (
+        SupervisedBatches(supervise(pictures=pictures), STILL, seed=0)
+        for pictures in (Pictures((1, 1, 0, 0), (3, 0, 0, 0)), Pictures((1, 1, 0, 0), (3, 0, 0, 0)), other)
+    )
+    assert first.describe() == same.describe() != changed.describe()
+
+
+def test_batches_describe_pixels_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = SupervisedBatches(supervise(), STILL, seed=0).describe()
+    brighter = LabelledImage(torch.full((3, 4, 4), 200, dtype=torch.uint8), torch.zeros(4, 4, dtype=torch.int16))
+    monkeypatch.setattr(Pictures, "read", lambda *_: brighter)
+    assert SupervisedBatches(supervise(), STILL, seed=0).describe() != before
+
+
 def test_a_fold_without_an_image_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Found none among 1 of fold 1 under the convention 'exclude'\. Add images"):
         supervise(pictures=Pictures((1, 2, 0, 0)))

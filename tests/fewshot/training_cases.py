@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 
-from fewshot.batches import FeatureBatches
+from fewshot.batches import FeatureBatches, PixelBatches
 from fewshot.checkpoint import save_checkpoint
+from fewshot.data.augmentation import Augmentation
+from fewshot.data.episodes import TrainingEpisodes
 from fewshot.data.fitting import Fit
 from fewshot.data.index import IndexEntry
 from fewshot.data.labels import UNKNOWN, LabelledImage
@@ -24,7 +26,6 @@ from fewshot.extraction import load_features
 from fewshot.hardware import Hardware
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
-from fewshot.model.encoded import EncodedEpisode
 from fewshot.stages import name_tensors
 from fewshot.training import TrainingConfig, TrainingResult, train
 
@@ -90,27 +91,18 @@ class Death:
     step: int | None = None
     writing: int | None = None
 
-    def arrange(self) -> None:
-        """Let it happen while a file is written, if it is to."""
+    def arrange(self, source: type, batch_size: int) -> None:
+        """Let it happen to this process, which asks a source of this kind for batches."""
         if self.writing is not None:
             _kill_while_writing(self.writing)
+        draw = source.__getitem__
 
-    def strike(self, numbers: Sequence[int], batch_size: int) -> None:
-        """Let it happen if these are the items of its step."""
-        if self.step is not None and numbers[0] == self.step * batch_size:
-            os.kill(os.getpid(), signal.SIGKILL)
+        def strike(batches: object, numbers: Sequence[int]) -> object:
+            if self.step is not None and numbers[0] == self.step * batch_size:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return draw(batches, numbers)
 
-
-class DeadlyBatches(FeatureBatches):
-    """Batches of which one kills the process that asks for it."""
-
-    def __init__(self, batches: FeatureBatches, death: Death) -> None:
-        super().__init__(batches.store, batches.sampler)
-        self.death = death
-
-    def __getitem__(self, numbers: Sequence[int]) -> EncodedEpisode:
-        self.death.strike(numbers, SCHEDULE.batch_size)
-        return super().__getitem__(numbers)
+        source.__getitem__ = strike
 
 
 def _kill_while_writing(number: int) -> None:
@@ -128,16 +120,20 @@ def _kill_while_writing(number: int) -> None:
 
 
 def run_tiny(
-    folder: Path | None, cache: Path, config: TrainingConfig = SCHEDULE, *, death: Death | None = None, **options: Any
+    folder: Path | None, cache: Path, config: TrainingConfig = SCHEDULE, **options: Any
 ) -> tuple[CMNet, TrainingResult]:
-    """Train in miniature."""
+    """Train in miniature, on features."""
     network = make_network(options.pop("network", NETWORK))
-    batches = make_batches(network, cache, config)
-    if death is not None:
-        death.arrange()
-        batches = DeadlyBatches(batches, death)
     options = {"hardware": CPU, "save": save, "seed": 3} | options
-    return network, train(network, batches, config, folder=folder, **options)
+    return network, train(network, make_batches(network, cache, config), config, folder=folder, **options)
+
+
+def run_tiny_on_pixels(folder: Path, cache: Path) -> tuple[CMNet, TrainingResult]:
+    """Train in miniature on augmented images, by a backbone whose statistics drift along."""
+    network = make_network(replace(NETWORK, backbone_bn="train"))
+    sampler = make_batches(network, cache).sampler
+    episodes = TrainingEpisodes(Veiled(TINY, cache=cache), sampler, Augmentation(size=48), seed=2, length=4 * STEPS)
+    return network, train(network, PixelBatches(episodes), SCHEDULE, seed=3, folder=folder, save=save, hardware=CPU)
 
 
 def run_in_process(work: Callable[..., object], *arguments: object) -> int | None:
@@ -168,7 +164,14 @@ def _call(threads: int, work: Callable[..., object], arguments: tuple[object, ..
 
 def train_until_killed(folder: Path, cache: Path, death: Death) -> None:
     """Train, or go on training, until it is over."""
-    run_tiny(folder, cache, death=death)
+    death.arrange(FeatureBatches, SCHEDULE.batch_size)
+    run_tiny(folder, cache)
+
+
+def train_on_pixels_until_killed(folder: Path, cache: Path, death: Death) -> None:
+    """Likewise, on augmented images."""
+    death.arrange(PixelBatches, SCHEDULE.batch_size)
+    run_tiny_on_pixels(folder, cache)
 
 
 def be_rank(rank: int, port: int) -> None:
