@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fewshot.checkpoint import load_checkpoint
-from fewshot.example import write_example
+from fewshot.evaluation.results import Result
 from fewshot.records import choose_tasks, picture_networks, record_run, trained_weights
-from fewshot.report import Listing, Paragraph, Report, Section, write_report
-from fewshot.results import Result
+from fewshot.reporting.example import write_example
+from fewshot.reporting.report import Listing, Paragraph, Report, Section, write_report
+from fewshot.reporting.summaries import result_sections
 from fewshot.runs import RunConfig
-from fewshot.summaries import result_sections
 
 PAGE = "index.html"
 WEIGHTS = "partial-transport.safetensors"

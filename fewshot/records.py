@@ -13,13 +13,13 @@ from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSpec
 from fewshot.data.storage import write_whole
 from fewshot.episode import Episode
+from fewshot.evaluation.protocol import list_episodes, open_pool
+from fewshot.evaluation.results import Result, read_result, write_result
 from fewshot.model.cmnet import CMNet
-from fewshot.protocol import list_episodes, open_pool
-from fewshot.report import Report, Section, write_report
-from fewshot.results import Result, read_result, write_result
+from fewshot.reporting.report import Report, Section, write_report
+from fewshot.reporting.sections import matching_section, pictures_section, training_section
+from fewshot.reporting.summaries import result_sections
 from fewshot.runs import TRAINING, Run, RunConfig, run
-from fewshot.sections import matching_section, pictures_section, training_section
-from fewshot.summaries import result_sections
 from fewshot.visualisation import Curve, Matches, Panel, find_matches, take_panel
 
 CONFIGURATION, RESULT, REPORT = "config.yaml", "result.json", "report.html"

@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from fewshot.evaluation.results import Result
 from fewshot.paper import ScoreName, Table, TableRow
-from fewshot.report import Report
-from fewshot.results import Result
-from fewshot.sections import differences_section, format_spread
-from fewshot.summaries import SCORE_NAMES, paper_section, result_sections
+from fewshot.reporting.report import Report
+from fewshot.reporting.sections import differences_section, format_spread
+from fewshot.reporting.summaries import SCORE_NAMES, paper_section, result_sections
 
 logger = logging.getLogger(__name__)
 

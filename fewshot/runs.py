@@ -8,24 +8,24 @@ from typing import Any
 
 import torch
 
-from fewshot.batches import FeatureBatches, PixelBatches
 from fewshot.checkpoint import save_checkpoint
 from fewshot.data.augmentation import Augmentation
 from fewshot.data.dataset import DataSet
 from fewshot.data.episodes import TrainingEpisodes
 from fewshot.data.index import Index
 from fewshot.data.pools import Convention, DrawRule, check_convention, training_pool
-from fewshot.description import to_plain
-from fewshot.evaluation import evaluate_fold
-from fewshot.extraction import MAX_BYTES, load_features, measure_features
+from fewshot.evaluation.description import to_plain
+from fewshot.evaluation.evaluate import evaluate_fold
+from fewshot.evaluation.extraction import MAX_BYTES, load_features, measure_features
+from fewshot.evaluation.protocol import EvaluationConfig
+from fewshot.evaluation.results import Origin, Result
 from fewshot.hardware import Hardware
 from fewshot.model.backbone import Backbone, build_backbone, load_backbone_weights
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
-from fewshot.pretraining import PretrainingConfig, Supervision, load_stage1, pretrain
-from fewshot.protocol import EvaluationConfig
-from fewshot.results import Origin, Result
-from fewshot.training import TrainingConfig, TrainingResult, train
+from fewshot.pretraining.pretrain import PretrainingConfig, Supervision, load_stage1, pretrain
+from fewshot.training.batches import FeatureBatches, PixelBatches
+from fewshot.training.train import TrainingConfig, TrainingResult, train
 
 INITIALISATION_SEED = 7919
 """Added to the seed of a run for its initial weights, so that they and its episodes come from different streams."""

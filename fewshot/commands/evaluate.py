@@ -10,13 +10,13 @@ from jsonargparse import ArgumentParser, Namespace
 from fewshot.checkpoint import load_checkpoint
 from fewshot.commands.options import DATA_HELP, add_config, format_scores
 from fewshot.data.dataset import DataSet
-from fewshot.evaluation import evaluate_fold
-from fewshot.protocol import EvaluationConfig, open_pool
+from fewshot.evaluation.evaluate import evaluate_fold
+from fewshot.evaluation.protocol import EvaluationConfig, open_pool
+from fewshot.evaluation.results import Origin, write_result
 from fewshot.records import REPORT, RESULT
-from fewshot.report import Report, write_report
-from fewshot.results import Origin, write_result
+from fewshot.reporting.report import Report, write_report
+from fewshot.reporting.summaries import result_sections
 from fewshot.segmenter import choose_device
-from fewshot.summaries import result_sections
 
 
 def build_evaluate_parser() -> ArgumentParser:

@@ -6,11 +6,11 @@ from itertools import pairwise
 from jsonargparse import ArgumentParser, Namespace
 
 from fewshot.data.kinds import DATA_SETS
+from fewshot.evaluation.results import Result, ScoreName
 from fewshot.paper import find_table, load_tables
 from fewshot.presets import CONFIG_OPTION, list_presets
-from fewshot.results import Result, ScoreName
+from fewshot.reporting.summaries import SCORE_NAMES
 from fewshot.runs import RunConfig
-from fewshot.summaries import SCORE_NAMES
 
 _PRINTED: tuple[ScoreName, ...] = ("miou", "fb_iou")
 DEMO_PRESET = "synthetic"

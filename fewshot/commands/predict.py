@@ -7,12 +7,12 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
-from fewshot.answers import FILE_NAMES, PICTURED, Answer, compose_report, summarise_answer, write_answer
 from fewshot.data.boxes import Box
 from fewshot.data.reading import read_size
-from fewshot.description import describe_environment
-from fewshot.report import Section, write_report
-from fewshot.sections import making_section
+from fewshot.evaluation.description import describe_environment
+from fewshot.reporting.answers import FILE_NAMES, PICTURED, Answer, compose_report, summarise_answer, write_answer
+from fewshot.reporting.report import Section, write_report
+from fewshot.reporting.sections import making_section
 from fewshot.segmenter import Segmenter
 
 REPORT = "report.html"

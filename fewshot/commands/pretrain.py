@@ -9,7 +9,7 @@ from fewshot.commands.options import DATA_HELP, add_config
 from fewshot.data.dataset import DataSet
 from fewshot.hardware import Hardware
 from fewshot.model.backbone import BackboneName, StemName, build_backbone, load_backbone_weights
-from fewshot.pretraining import PretrainingConfig, Supervision, pretrain
+from fewshot.pretraining.pretrain import PretrainingConfig, Supervision, pretrain
 
 
 def build_pretrain_parser() -> ArgumentParser:

@@ -9,12 +9,12 @@ from jsonargparse import ArgumentParser, Namespace
 
 from fewshot.commands.options import build_run_parser, dump_run, read_run
 from fewshot.data.storage import write_whole
+from fewshot.evaluation.results import Result
 from fewshot.paper import TableRow, find_table, load_tables
 from fewshot.presets import CONFIG_OPTION, locate_preset
 from fewshot.records import CONFIGURATION, keep_configuration, record_run
-from fewshot.report import write_report
+from fewshot.reporting.report import write_report
 from fewshot.reproduce import Grid, format_table, report_table, reproduce_table, summarise_table
-from fewshot.results import Result
 
 
 def build_reproduce_parser() -> ArgumentParser:

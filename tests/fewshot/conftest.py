@@ -6,8 +6,8 @@ from fewshot.data.folder import Folder
 from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool, evaluation_pool
 from fewshot.data.synthetic import Synthetic, SyntheticRecipe
-from fewshot.extraction import load_features
-from fewshot.features import FeatureStore
+from fewshot.evaluation.extraction import load_features
+from fewshot.evaluation.features import FeatureStore
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
 from tests.fewshot.photographs import FIT, build_network, write_photographs

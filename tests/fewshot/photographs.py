@@ -15,9 +15,9 @@ from fewshot.data.folder import Folder
 from fewshot.data.pools import evaluation_pool
 from fewshot.data.sampling import EpisodeSampler
 from fewshot.episode import Episode
+from fewshot.evaluation.protocol import EvaluationConfig
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
-from fewshot.protocol import EvaluationConfig
 
 NAMES = ("red", "green", "blue", "grey")
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 60, 220), (128, 128, 128))

@@ -7,8 +7,8 @@ import torch
 from fewshot.data.augmentation import Augmentation
 from fewshot.hardware import Hardware
 from fewshot.model.backbone import Backbone, build_backbone
-from fewshot.pretraining import Pretrained, PretrainingConfig, Supervision, pretrain
-from fewshot.supervision import SupervisedBatches
+from fewshot.pretraining.pretrain import Pretrained, PretrainingConfig, Supervision, pretrain
+from fewshot.pretraining.supervision import SupervisedBatches
 from tests.fewshot.training_cases import CPU, TINY, Death, Veiled, be_rank
 
 CROP = Augmentation(size=64, scale=(1.0, 1.0), rotation_probability=0.0, blur_probability=0.0)

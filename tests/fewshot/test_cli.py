@@ -8,7 +8,7 @@ from PIL import Image
 
 from fewshot.cli import build_parser, format_scores, main, read_demo_config
 from fewshot.demo import PARTIAL, DemoConfig, checkpoint_path
-from fewshot.report import Run
+from fewshot.reporting.report import Run
 
 
 @pytest.fixture

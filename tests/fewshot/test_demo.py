@@ -6,7 +6,7 @@ import pytest
 
 from fewshot.checkpoint import load_checkpoint
 from fewshot.demo import BASELINE, PARTIAL, DemoConfig, Stopwatch, checkpoint_path, configure_heads, run_demo
-from fewshot.report import Run
+from fewshot.reporting.report import Run
 
 
 def scores_of(run: Run) -> dict[str, dict[int, object]]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from fewshot.batches import FeatureBatches, PixelBatches
 from fewshot.checkpoint import save_checkpoint
 from fewshot.data.augmentation import Augmentation
 from fewshot.data.episodes import TrainingEpisodes
@@ -22,12 +21,13 @@ from fewshot.data.labels import UNKNOWN, LabelledImage
 from fewshot.data.pools import training_pool
 from fewshot.data.storage import hash_tensors
 from fewshot.data.synthetic import Synthetic, SyntheticRecipe
-from fewshot.extraction import load_features
+from fewshot.evaluation.extraction import load_features
 from fewshot.hardware import Hardware
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
-from fewshot.stages import name_tensors
-from fewshot.training import TrainingConfig, TrainingResult, train
+from fewshot.training.batches import FeatureBatches, PixelBatches
+from fewshot.training.stages import name_tensors
+from fewshot.training.train import TrainingConfig, TrainingResult, train
 
 TINY = SyntheticRecipe(base_classes=3, novel_classes=2, base_images=8, novel_images=5)
 CPU = Hardware(accelerator="cpu")
@@ -148,7 +148,7 @@ def run_in_processes(jobs: Sequence[tuple[Callable[..., object], tuple[object, .
     They are forked from one server that has everything imported and has never run a thread.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["fewshot.training", "tests.fewshot.training_cases"])
+    context.set_forkserver_preload(["fewshot.training.train", "tests.fewshot.training_cases"])
     processes = [context.Process(target=_call, args=(torch.get_num_threads(), *job)) for job in jobs]
     for process in processes:
         process.start()

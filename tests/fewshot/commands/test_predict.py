@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot.answers import FILE_NAMES
 from fewshot.checkpoint import save_checkpoint
 from fewshot.commands.predict import REPORT, build_predict_parser, list_queries, parse_supports, predict_files
 from fewshot.data.folder import Folder
 from fewshot.data.reading import UnreadableImageError
+from fewshot.reporting.answers import FILE_NAMES
 from fewshot.segmenter import Segmenter
 from tests.fewshot.photographs import FIT, build_network
 

@@ -1,0 +1,1 @@
+"""Evaluation: episodes of unseen classes, exact counts, and results that say what they depend on."""

@@ -1,0 +1,1 @@
+"""Reports: pages of one file, made of results, losses, pictures and settings."""

@@ -1,0 +1,1 @@
+"""Episodic training: everything after the frozen backbone learns to segment one task after another."""
