@@ -74,13 +74,11 @@ def average_folds(results: Results, grid: Grid, shot: int, score: ScoreName) -> 
     return tuple(fmean(results[fold, seed].summarise(shot, score).mean for fold in grid.folds) for seed in grid.seeds)
 
 
-def average_seeds(results: Results, grid: Grid, shot: int, score: ScoreName) -> tuple[float, ...]:
-    """Give a row's mean over the seeds for each fold, in per cent."""
-    return tuple(fmean(results[fold, seed].summarise(shot, score).mean for seed in grid.seeds) for fold in grid.folds)
-
-
 def summarise_table(table: Table, results: Mapping[str, Results], grid: Grid) -> dict[str, Any]:
-    """Say in JSON's types what each row scored, seed by seed and fold by fold, beside what the paper prints."""
+    """Say in JSON's types what each row scored on each fold with each seed, beside what the paper prints.
+
+    A score is in per cent, and the mean over the lists of episodes of its run.
+    """
     return {
         "table": table.number,
         "caption": table.caption,
@@ -93,8 +91,8 @@ def summarise_table(table: Table, results: Mapping[str, Results], grid: Grid) ->
                 "preset": row.preset,
                 "ours": {
                     shot: {
-                        "by_seed": average_folds(results[row.name], grid, shot, table.score),
-                        "by_fold": average_seeds(results[row.name], grid, shot, table.score),
+                        fold: [results[row.name][fold, seed].summarise(shot, table.score).mean for seed in grid.seeds]
+                        for fold in grid.folds
                     }
                     for shot in _list_shots(results)
                 },
