@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch.utilities import rank_zero_only
 
 from fewshot.commands.demo import build_demo_parser, run_demo_command
 from fewshot.commands.evaluate import build_evaluate_parser, run_evaluate
@@ -56,9 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         options = build_parser().parse_args(expand_presets(add_base_preset(words)))
-        print(COMMANDS[options.command].run(options[options.command], typed))
+        say(COMMANDS[options.command].run(options[options.command], typed))
     except (OSError, ValueError, ArithmeticError) as error:
         sys.exit(f"fewshot {words[0] if words else ''}: {error}")
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    """Print in the first of several processes only."""
+    print(text)
 
 
 def build_parser() -> ArgumentParser:
