@@ -10,7 +10,7 @@ from fewshot.evaluation.results import Result, ScoreName
 from fewshot.paper import find_table, load_tables
 from fewshot.presets import CONFIG_OPTION, list_presets
 from fewshot.reporting.summaries import SCORE_NAMES
-from fewshot.runs import RunConfig
+from fewshot.run_config import RunConfig
 
 _PRINTED: tuple[ScoreName, ...] = ("miou", "fb_iou")
 DEMO_PRESET = "synthetic"
