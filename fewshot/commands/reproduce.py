@@ -7,7 +7,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fewshot.commands.options import build_run_parser, dump_run, read_run
+from fewshot.commands.options import build_run_parser, dump_run, parse_run, read_run
 from fewshot.data.storage import write_whole
 from fewshot.evaluation.results import Result
 from fewshot.paper import TableRow, find_table, load_tables
@@ -44,7 +44,7 @@ def run_reproduce(options: Namespace, command: str) -> str:
     def make(row: TableRow, fold: int, seed: int, folder: Path) -> Result:
         words = [CONFIG_OPTION, str(output / CONFIGURATION), CONFIG_OPTION, str(locate_preset(row.preset))]
         words += [f"--fold={fold}", f"--seed={seed}", f"--output={folder}"]
-        run_options = build_run_parser("").parse_args(words)
+        run_options = parse_run(words)
         keep_configuration(folder, dump_run(run_options))
         again = shlex.join(["fewshot", "train", CONFIG_OPTION, str(folder / CONFIGURATION)])
         return record_run(read_run(run_options), name=row.name, commands=[command, again])

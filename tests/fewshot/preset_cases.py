@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from fewshot.commands.options import build_run_parser, read_run
+from fewshot.commands.options import parse_run, read_run
 from fewshot.presets import expand_presets
 from fewshot.run_config import RunConfig
 
@@ -16,7 +16,7 @@ BASES = {"pascal": PASCAL, "coco": COCO, "fss1000": FSS, "photographs": FOLDER, 
 
 @cache
 def read_presets(*names: str) -> RunConfig:
-    """Read a base, and what comes on top of it; parsers take long to make, hence the cache."""
+    """Read a base, and what comes on top of it."""
     words = [word for name in names for word in ("--config", name)]
     words += [*BASES[names[0]], "--output=run"]
-    return read_run(build_run_parser("").parse_args(expand_presets(words)))
+    return read_run(parse_run(expand_presets(words)))

@@ -15,10 +15,11 @@ SIZES = (
     "--pretraining.check_images=2",
     "--augmentation.size=33",
     "--training.epochs=null",
-    "--training.steps=2",
+    "--training.steps=1",
     "--training.batch_size=2",
     "--evaluation.fit.size=33",
     "--evaluation.seeds=[321]",
+    "--evaluation.batch_size=20",
     "--evaluation.workers=0",
     "--hardware.workers=0",
     "--hardware.accelerator=cpu",
@@ -51,7 +52,7 @@ def write_voc(root: Path) -> list[str]:
     ]
     options = ["--data=Pascal", f"--data.root={root}", f"--data.index={root / 'index.json'}"]
     options += [f"--data.{path.stem}=[{path}]" for path in lists]
-    return [*options, "--evaluation.shots=[1,2]", "--evaluation.episodes=20"]
+    return [*options, "--evaluation.shots=[1,2]", "--evaluation.episodes=16"]
 
 
 def write_coco(root: Path) -> list[str]:
