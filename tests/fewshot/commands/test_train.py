@@ -20,6 +20,7 @@ from fewshot.records import CONFIGURATION, REPORT, RESULT
 from fewshot.training.batches import FeatureBatches
 from tests.fewshot.commands.conftest import OwnRun
 from tests.fewshot.run_cases import command_words
+from tests.fewshot.table_cases import SIZES, write_voc
 from tests.fewshot.training_cases import Death, be_rank, find_port, run_in_process, run_in_processes
 
 
@@ -102,6 +103,17 @@ def test_two_processes_score_their_weights_as_one_does(tiny_cache: Path, tmp_pat
     shared = read_result(tmp_path / RESULT)
     assert scores_of(shared) == scores_of(alone)
     assert shared.network["weights_sha256"] == alone.network["weights_sha256"]
+
+
+def test_pfenets_traps_can_be_trained_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "PICTURED_TASKS", 1)
+    presets = ["--config=pascal", "--config=pfenet_compat", "--network.stem=plain"]
+    folders = [f"--output={tmp_path / 'run'}", f"--cache={tmp_path / 'cache'}"]
+    main(["train", *presets, *write_voc(tmp_path / "VOC2012"), *SIZES, *folders])
+    result = read_result(tmp_path / "run" / RESULT)
+    assert result.origin.selection == "best mIoU on held-out classes, step 1"
+    assert (result.protocol["fit"]["mode"], result.data["rule"]["legacy_class_draw"]) == ("pfenet", True)
+    assert not list((tmp_path / "cache").glob("features-*")), "a backbone that drifts has none to keep"
 
 
 @pytest.mark.parametrize("missing", ["data", "output"])
