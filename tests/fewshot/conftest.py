@@ -5,14 +5,13 @@ import pytest
 from fewshot.data.folder import Folder
 from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool, evaluation_pool
-from fewshot.data.synthetic import Synthetic, SyntheticRecipe
+from fewshot.data.synthetic import Synthetic
 from fewshot.evaluation.extraction import load_features
 from fewshot.evaluation.features import FeatureStore
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
 from tests.fewshot.photographs import FIT, build_network, write_photographs
-
-TINY = SyntheticRecipe(base_classes=3, novel_classes=2, base_images=8, novel_images=5)
+from tests.fewshot.training_cases import TINY
 
 
 @pytest.fixture(scope="session")

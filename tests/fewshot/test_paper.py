@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -23,12 +24,14 @@ MEANS = {
 """Rows of CMNet and its ablations in the first version of arXiv 2108.08518, by number of shots."""
 
 
-def list_differences(one: object, other: object, prefix: str = "") -> set[str]:
+def list_differences(one: Any, other: Any, prefix: str = "") -> set[str]:
     """Name the fields in which two configurations differ."""
     if not is_dataclass(one) or type(one) is not type(other):
         return set() if one == other else {prefix.rstrip(".")}
-    pairs = ((field.name, getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
-    return {found for name, *values in pairs for found in list_differences(*values, f"{prefix}{name}.")}
+    found: set[str] = set()
+    for field in fields(one):
+        found |= list_differences(getattr(one, field.name), getattr(other, field.name), f"{prefix}{field.name}.")
+    return found
 
 
 def compare_rows(table: str, one: int, other: int) -> set[str]:

@@ -78,7 +78,7 @@ def test_an_unknown_key_of_a_file_is_refused(
         ("--training.stesp=1", "stesp"),
         ("--training.step=1", "step"),
         ("--training.epochs=many", "many"),
-        ("--network.transport=parital", "parital"),
+        ("--network.transport=half", "half"),
         ("--data=Pascla", "Pascla"),
         ("--data.rot=x", "rot"),
     ],
