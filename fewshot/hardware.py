@@ -50,9 +50,19 @@ class Hardware:
 
     @property
     def device(self) -> torch.device:
-        """Name where tensors live, in this process."""
-        found = self.accelerator == "gpu" or (self.accelerator == "auto" and torch.cuda.is_available())
-        return torch.device("cuda" if found else "cpu")
+        """Name where tensors live, in this process.
+
+        Raises:
+            ValueError: A GPU is asked for, and PyTorch finds none.
+        """
+        found = torch.cuda.is_available()
+        if self.accelerator == "gpu" and not found:
+            raise ValueError(
+                f"`accelerator = 'gpu'` must find a GPU that PyTorch can use by CUDA. Found none for PyTorch "
+                f"{torch.__version__}. Look at the driver and at CUDA_VISIBLE_DEVICES, install a build of PyTorch with "
+                f"CUDA, or pass 'cpu'."
+            )
+        return torch.device("cuda" if found and self.accelerator != "cpu" else "cpu")
 
     @property
     def processes(self) -> int:
