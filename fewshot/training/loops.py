@@ -77,7 +77,7 @@ def run_stage(
 ) -> None:
     """Train a stage in place, from its first step or from the checkpoint in its folder.
 
-    The random generators outside are left as they were.
+    The random generator of the CPU is left as it was. Those of GPUs are not; every step seeds them anew.
 
     Args:
         stage: What is trained.
@@ -93,7 +93,7 @@ def run_stage(
         ValueError: The checkpoint is of another training, or a batch cannot be shared evenly by the processes.
     """
     checkpoint = None if folder is None else folder / RESUME
-    with _surroundings(hardware):
+    with _surroundings():
         trainer = lightning.Trainer(
             accelerator="gpu" if hardware.device.type == "cuda" else "cpu",
             devices=hardware.devices,
@@ -127,11 +127,11 @@ def _make_loggers(folder: Path | None) -> list[Logger]:
 
 
 @contextmanager
-def _surroundings(hardware: Hardware) -> Iterator[None]:
+def _surroundings() -> Iterator[None]:
     """Keep what Lightning changes for a run inside the run."""
-    devices = range(torch.cuda.device_count()) if hardware.device.type == "cuda" else []
     deterministic = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+    # Not the generators of GPUs: to ask for them takes memory on every GPU there is, also on those of others.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         for message, category in _OVERHEARD:
             warnings.filterwarnings("ignore", message, category)
         try:

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from fewshot.hardware import Hardware
 from fewshot.training.keeping import RESUME, Saver
-from fewshot.training.loops import NamedProgressBar, run_stage
+from fewshot.training.loops import NamedProgressBar, _surroundings, run_stage
 from tests.fewshot.training.test_stages import Numbers, Recorder
 from tests.fewshot.training_cases import CPU
 
@@ -49,6 +49,16 @@ def test_a_stage_leaves_the_random_generator_as_it_was() -> None:
     state = torch.get_rng_state()
     run(Recorder())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_stage_leaves_gpus_alone_that_it_does_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(device: object = "cuda") -> None:
+        raise AssertionError(f"{device} was touched")
+
+    monkeypatch.setattr("torch.cuda.get_rng_state", refuse)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with _surroundings():
+        torch.manual_seed(0)
 
 
 def test_a_stage_leaves_the_choice_of_algorithms_as_it_was() -> None:
