@@ -1,6 +1,7 @@
 """How a training stage is run on Lightning: once through its steps, resumed where it was interrupted."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -90,8 +91,10 @@ def run_stage(
 
     Raises:
         NonFiniteLossError: A loss or gradient became NaN or infinite.
-        ValueError: The checkpoint is of another training, or a batch cannot be shared evenly by the processes.
+        ValueError: The checkpoint is of another training, a batch cannot be shared evenly by the processes, or others
+            than those of `hardware` were started.
     """
+    _require_planned_processes(hardware)
     checkpoint = None if folder is None else folder / RESUME
     with _surroundings():
         trainer = lightning.Trainer(
@@ -114,6 +117,17 @@ def run_stage(
         )
         resumed = resume and checkpoint is not None and checkpoint.is_file()
         trainer.fit(stage, ckpt_path=checkpoint if resumed else None, weights_only=True)
+
+
+def _require_planned_processes(hardware: Hardware) -> None:
+    # Lightning would let each of them train for itself, and write the files of all others.
+    started = int(os.environ.get("WORLD_SIZE", hardware.processes))
+    if started != hardware.processes:
+        raise ValueError(
+            f"The processes that were started must be those of the configuration. Found {started} by `WORLD_SIZE`, "
+            f"and `devices = {hardware.devices}` times `nodes = {hardware.nodes}`. Set `hardware.devices` to the "
+            f"processes of a machine and `hardware.nodes` to the machines, or start without `torchrun`."
+        )
 
 
 def _make_loggers(folder: Path | None) -> list[Logger]:

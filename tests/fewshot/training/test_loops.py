@@ -61,6 +61,12 @@ def test_a_stage_leaves_gpus_alone_that_it_does_not_use(monkeypatch: pytest.Monk
         torch.manual_seed(0)
 
 
+def test_processes_that_the_configuration_knows_nothing_of_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ValueError, match=r"Found 4 by `WORLD_SIZE`, and `devices = 1` .*\. Set `hardware\.devices`"):
+        run(Recorder())
+
+
 def test_a_stage_leaves_the_choice_of_algorithms_as_it_was() -> None:
     run_stage(Recorder(), hardware=Hardware(accelerator="cpu", deterministic=True), folder=None, description="Counting")
     assert not torch.are_deterministic_algorithms_enabled()
