@@ -26,8 +26,9 @@ class Hardware:
         precision: `32` for float32 throughout, `bf16` for bfloat16 in convolutions and products (autocast); weights,
             the loss and optimal transport stay float32.
         workers: Processes that read and augment images, for each process that trains; 0 reads between the steps.
-        deterministic: Ask PyTorch for algorithms that give the same bits each time, also on GPUs; slower there, and an
-            error where there is none. CPUs need it not.
+        deterministic: Ask PyTorch for algorithms that give the same bits each time, also on GPUs; slower there, and a
+            warning where there is none, as for the cross-entropy of images and for averages over nodes: two
+            trainings on a GPU are then closer, not equal. CPUs need it not.
     """
 
     accelerator: Accelerator = "auto"

@@ -1,6 +1,7 @@
 import csv
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -65,6 +66,19 @@ def test_processes_that_the_configuration_knows_nothing_of_are_refused(monkeypat
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(ValueError, match=r"Found 4 by `WORLD_SIZE`, and `devices = 1` .*\. Set `hardware\.devices`"):
         run(Recorder())
+
+
+def test_what_has_no_deterministic_algorithm_is_told_and_not_refused() -> None:
+    class Look(Callback):
+        modes: ClassVar[list[bool]] = []
+
+        def on_train_batch_start(self, *_: object) -> None:
+            self.modes.append(torch.is_deterministic_algorithms_warn_only_enabled())
+
+    hardware = Hardware(accelerator="cpu", deterministic=True)
+    run_stage(Recorder(), hardware=hardware, folder=None, callbacks=[Look()], description="Counting")
+    assert Look.modes == [True] * 5
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def test_a_stage_leaves_the_choice_of_algorithms_as_it_was() -> None:
