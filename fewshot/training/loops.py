@@ -103,7 +103,7 @@ def run_stage(
             num_nodes=hardware.nodes,
             strategy=hardware.strategy,
             precision=hardware.lightning_precision,
-            # An error would stop every training on a GPU at its first loss, whose sum over pixels has no such algorithm.
+            # An error would stop every training on a GPU at its first loss: there is none for its sum over pixels.
             deterministic="warn" if hardware.deterministic else False,
             sync_batchnorm=synchronise_statistics and hardware.processes > 1 and hardware.device.type == "cuda",
             # The whole run is one epoch of Lightning's: its steps, not its epochs, say where a checkpoint stands.
