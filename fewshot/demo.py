@@ -15,7 +15,7 @@ from fewshot.records import choose_tasks, picture_networks, record_run, trained_
 from fewshot.reporting.example import write_example
 from fewshot.reporting.report import Listing, Paragraph, Report, Section, write_report
 from fewshot.reporting.summaries import result_sections
-from fewshot.runs import RunConfig
+from fewshot.run_config import RunConfig
 
 PAGE = "index.html"
 WEIGHTS = "partial-transport.safetensors"

@@ -19,7 +19,8 @@ from fewshot.model.cmnet import CMNet
 from fewshot.reporting.report import Report, Section, write_report
 from fewshot.reporting.sections import matching_section, pictures_section, training_section
 from fewshot.reporting.summaries import result_sections
-from fewshot.runs import TRAINING, Run, RunConfig, run
+from fewshot.run_config import RunConfig
+from fewshot.runs import TRAINING, Run, run
 from fewshot.visualisation import Curve, Matches, Panel, find_matches, take_panel
 
 CONFIGURATION, RESULT, REPORT = "config.yaml", "result.json", "report.html"
@@ -117,14 +118,14 @@ def gather_tasks(config: RunConfig) -> tuple[Episode, list[str]]:
     return episode, [index.classes[spec.class_id - 1] for spec in specs]
 
 
-def choose_tasks(config: RunConfig, count: int = PICTURED_TASKS) -> tuple[Index, EpisodePool, tuple[EpisodeSpec, ...]]:
-    """Take the first evaluation episode of each class, up to `count`: no choice by what looks good."""
+def choose_tasks(config: RunConfig) -> tuple[Index, EpisodePool, tuple[EpisodeSpec, ...]]:
+    """Take the first evaluation episode of each class, up to `PICTURED_TASKS`: no choice by what looks good."""
     index = config.data.load_index(config.fold)
     pool = open_pool(config.data, index, config.fold, config.evaluation)
     first: dict[int, EpisodeSpec] = {}
     for spec in list_episodes(pool, config.evaluation)[0].specs:
         first.setdefault(spec.class_id, spec)
-    return index, pool, tuple(list(first.values())[:count])
+    return index, pool, tuple(list(first.values())[:PICTURED_TASKS])
 
 
 def trained_weights(config: RunConfig) -> Path:

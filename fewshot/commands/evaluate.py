@@ -10,10 +10,11 @@ from jsonargparse import ArgumentParser, Namespace
 from fewshot.checkpoint import load_checkpoint
 from fewshot.commands.options import DATA_HELP, add_config, format_scores
 from fewshot.data.dataset import DataSet
+from fewshot.data.fitting import Fit
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.protocol import EvaluationConfig, open_pool
 from fewshot.evaluation.results import Origin, write_result
-from fewshot.records import REPORT, RESULT
+from fewshot.records import CONFIGURATION, REPORT, RESULT
 from fewshot.reporting.report import Report, write_report
 from fewshot.reporting.summaries import result_sections
 from fewshot.segmenter import choose_device
@@ -49,13 +50,16 @@ def run_evaluate(options: Namespace, command: str) -> str:
         command: What was typed, for the report.
 
     Raises:
-        ValueError: The network was trained on classes that it is to be tested on.
+        ValueError: The network was trained on classes that it is to be tested on, `evaluation.fit` is asked for and
+            not taken, or the folder is that of a run.
     """
     values = build_evaluate_parser().instantiate(options)
     dataset: DataSet = values.data
     checkpoint = load_checkpoint(values.checkpoint)
     config: EvaluationConfig = values.evaluation
+    _refuse_run(values.output)
     if values.fit == "trained":
+        _refuse_fit(config.fit, checkpoint.fit)
         config = replace(config, fit=checkpoint.fit)
     if values.seen == "exclude":
         config = replace(config, exclude=tuple(dict.fromkeys((*config.exclude, *checkpoint.trained_on))))
@@ -69,6 +73,22 @@ def run_evaluate(options: Namespace, command: str) -> str:
     summary = f"Scores of {values.checkpoint.name} on fold {values.fold} of {type(dataset).__name__}."
     write_report(Report("Evaluation", summary, sections), values.output / REPORT)
     return f"{format_scores({'CMNet': result})}\nReport: {values.output / REPORT}"
+
+
+def _refuse_run(output: Path) -> None:
+    if (output / CONFIGURATION).exists():
+        raise ValueError(
+            f"`--output` must be a folder of its own. Found that of a run, whose result would be overwritten, in "
+            f"{output}. Choose another folder, such as one inside it."
+        )
+
+
+def _refuse_fit(asked: Fit, trained: Fit) -> None:
+    if asked not in (EvaluationConfig().fit, trained):
+        raise ValueError(
+            f"`--evaluation.fit` must go with `--fit asked`. Found {asked} for a network that was trained with "
+            f"{trained}. Add `--fit asked`, or leave `--evaluation.fit` out."
+        )
 
 
 def _refuse_seen(trained_on: Sequence[str], dataset: DataSet, fold: int, config: EvaluationConfig) -> None:

@@ -1,6 +1,7 @@
 """What several commands ask for, and how they ask for it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 
 from jsonargparse import ArgumentParser, Namespace
@@ -10,7 +11,7 @@ from fewshot.evaluation.results import Result, ScoreName
 from fewshot.paper import find_table, load_tables
 from fewshot.presets import CONFIG_OPTION, list_presets
 from fewshot.reporting.summaries import SCORE_NAMES
-from fewshot.runs import RunConfig
+from fewshot.run_config import RunConfig
 
 _PRINTED: tuple[ScoreName, ...] = ("miou", "fb_iou")
 DEMO_PRESET = "synthetic"
@@ -25,15 +26,26 @@ def build_run_parser(description: str) -> ArgumentParser:
     return parser
 
 
+def parse_run(words: Sequence[str]) -> Namespace:
+    """Parse the options of a run, with paths in place of presets' names."""
+    return _run_parser().parse_args(list(words))
+
+
 def read_run(options: Namespace) -> RunConfig:
     """Turn parsed options into the configuration that they are the fields of."""
-    values = build_run_parser("").instantiate(_select(options))
+    values = _run_parser().instantiate(_select(options))
     return RunConfig(**{name: values[name] for name in RunConfig.__dataclass_fields__})
 
 
 def dump_run(options: Namespace) -> str:
     """Write parsed options as YAML that `--config` takes; those of a command beside the run's are left out."""
-    return build_run_parser("").dump(_select(options))
+    return _run_parser().dump(_select(options))
+
+
+@cache
+def _run_parser() -> ArgumentParser:
+    """Make the parser once: there are hundreds of options, and a table asks for it with each of its runs."""
+    return build_run_parser("")
 
 
 def _select(options: Namespace) -> Namespace:

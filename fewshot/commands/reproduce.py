@@ -7,7 +7,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fewshot.commands.options import build_run_parser, dump_run, read_run
+from fewshot.commands.options import build_run_parser, dump_run, parse_run, read_run
 from fewshot.data.storage import write_whole
 from fewshot.evaluation.results import Result
 from fewshot.paper import TableRow, find_table, load_tables
@@ -22,7 +22,8 @@ def build_reproduce_parser() -> ArgumentParser:
     parser = build_run_parser("Make a table of the paper: every row on every fold with every seed.")
     parser.add_argument("--table", type=Literal[tuple(load_tables())], required=True, help="which table")  # pyright: ignore[reportInvalidTypeForm]
     parser.add_argument("--folds", type=list[int] | None, default=None, help="folds to average over; default: all")
-    parser.add_argument("--seeds", type=list[int], default=[321], help="seeds to train each row with on each fold")
+    seeds_help = "seeds to train each row with on each fold; default: the one of `--seed`"
+    parser.add_argument("--seeds", type=list[int] | None, default=None, help=seeds_help)
     return parser
 
 
@@ -32,16 +33,18 @@ def run_reproduce(options: Namespace, command: str) -> str:
     Args:
         options: As `build_reproduce_parser` parses them, not instantiated.
         command: What was typed, for the reports.
+
+    Raises:
+        ValueError: Folds or seeds are none or repeated, or a run is refused.
     """
     table, output = find_table(options.table), Path(options.output)
+    grid = _lay_out(options)
     keep_configuration(output, dump_run(options))
-    folds = options.folds or list(range(read_run(options).data.fold_count))
-    grid = Grid(tuple(folds), tuple(options.seeds), output)
 
     def make(row: TableRow, fold: int, seed: int, folder: Path) -> Result:
         words = [CONFIG_OPTION, str(output / CONFIGURATION), CONFIG_OPTION, str(locate_preset(row.preset))]
         words += [f"--fold={fold}", f"--seed={seed}", f"--output={folder}"]
-        run_options = build_run_parser("").parse_args(words)
+        run_options = parse_run(words)
         keep_configuration(folder, dump_run(run_options))
         again = shlex.join(["fewshot", "train", CONFIG_OPTION, str(folder / CONFIGURATION)])
         return record_run(read_run(run_options), name=row.name, commands=[command, again])
@@ -52,3 +55,15 @@ def run_reproduce(options: Namespace, command: str) -> str:
     write_whole(output / f"{name}.json", f"{summary}\n".encode())
     write_report(report_table(table, results, grid, commands=[command]), output / f"{name}.html")
     return f"{format_table(table, results, grid)}\nReport: {output / name}.html"
+
+
+def _lay_out(options: Namespace) -> Grid:
+    """Say which runs each row has."""
+    if options.fold != 0:
+        raise ValueError(
+            f"The folds of a table must be given by `--folds`. Found `--fold = {options.fold}`, which is one run's. "
+            f"Leave it out; `--folds=[{options.fold}]` makes that one alone."
+        )
+    folds = range(read_run(options).data.fold_count) if options.folds is None else options.folds
+    seeds = [options.seed] if options.seeds is None else options.seeds
+    return Grid(tuple(folds), tuple(seeds), Path(options.output))

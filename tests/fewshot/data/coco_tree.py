@@ -1,6 +1,7 @@
 """A miniature COCO tree in the true on-disk format: photographs and the JSON of instances, of both parts."""
 
 import json
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def packed(left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
 
 Shape = list[list[float]] | dict[str, Any]
 
+Images = Mapping[str, Sequence[tuple[int, Shape, bool]]]
+"""The objects of each image: label, outline and whether it is a crowd."""
+
 TRAIN: dict[str, list[tuple[int, Shape, bool]]] = {
     # A person in two parts, behind a post.
     "000000000009": [(PERSON, [box(0, 0, 40, 55), box(45, 0, 80, 55)], False)],
@@ -66,8 +70,8 @@ VAL: dict[str, list[tuple[int, Shape, bool]]] = {
 }
 
 
-def write_tree(root: Path) -> None:
-    for part, images in (("train2014", TRAIN), ("val2014", VAL)):
+def write_tree(root: Path, train: Images = TRAIN, val: Images = VAL) -> None:
+    for part, images in (("train2014", train), ("val2014", val)):
         write_annotations(root, part, images)
         (root / part).mkdir(parents=True, exist_ok=True)
         for name in images:
@@ -75,7 +79,7 @@ def write_tree(root: Path) -> None:
             Image.fromarray(photograph).save(root / part / f"COCO_{part}_{name}.jpg", quality=50)
 
 
-def write_annotations(root: Path, part: str, images: dict[str, list[tuple[int, Shape, bool]]]) -> Path:
+def write_annotations(root: Path, part: str, images: Images) -> Path:
     annotations = [
         {
             "id": 100 * int(name) + place,

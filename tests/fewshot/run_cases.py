@@ -1,0 +1,40 @@
+"""A run in miniature: synthetic pictures at half their size, a light head, a few steps."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fewshot.data.fitting import Fit
+from fewshot.data.synthetic import Synthetic
+from fewshot.evaluation.protocol import EvaluationConfig
+from fewshot.model.config import CMNetConfig
+from fewshot.run_config import RunConfig
+from fewshot.training.config import TrainingConfig
+from tests.fewshot import pretraining_cases
+from tests.fewshot.training_cases import CPU, NETWORK, TINY
+
+FIT = Fit(32, "square")
+LIGHT: CMNetConfig = replace(NETWORK, refinement_passes=0)
+PRETRAINING = replace(
+    pretraining_cases.CONFIG, steps=2, augmentation=replace(pretraining_cases.CROP, size=32), check_images=0
+)
+EVALUATION = EvaluationConfig(shots=(1, 2), episodes=8, seeds=(7,), order="class", fit=FIT, workers=0)
+TRAINING = TrainingConfig(steps=3, batch_size=2, learning_rate=0.05, order="class")
+
+
+def make_run(output: Path, cache: Path, **changes: Any) -> RunConfig:
+    """Configure a run that takes a fraction of a second, on a random backbone unless `multi_task` is asked for."""
+    config = RunConfig(
+        data=Synthetic(TINY, cache=cache),
+        output=output,
+        seed=1,
+        network=LIGHT,
+        multi_task=False,
+        stage1_seed=4,
+        pretraining=PRETRAINING,
+        training=TRAINING,
+        evaluation=EVALUATION,
+        hardware=CPU,
+        cache=cache,
+    )
+    return replace(config, **changes)

@@ -1,0 +1,187 @@
+"""The folder of a run: what lies in it, and what becomes of a run that was finished, interrupted or another one."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from fewshot import records
+from fewshot.evaluation.protocol import list_episodes
+from fewshot.evaluation.results import Result, read_result
+from fewshot.records import (
+    CONFIGURATION,
+    REPORT,
+    RESULT,
+    choose_tasks,
+    keep_configuration,
+    picture_networks,
+    record_run,
+    trained_weights,
+)
+from fewshot.run_config import RunConfig
+from fewshot.runs import TRAINING, build_network
+from fewshot.training.batches import FeatureBatches
+from tests.fewshot import run_cases
+from tests.fewshot.run_cases import LIGHT, make_run
+
+
+@pytest.fixture(scope="module")
+def config(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    return make_run(
+        tmp_path_factory.mktemp("runs") / "run", tiny_cache, network=replace(LIGHT, transport="partial", prior=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def result(config: RunConfig) -> Result:
+    return record_run(config, name="tiny network", commands=["fewshot train --config=tiny"])
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what most of the time of a small run goes into."""
+    monkeypatch.setattr(records, "picture_networks", lambda *_: ())
+
+
+def strike(*_: object, **__: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def scores_of(result: Result) -> list[object]:
+    return [(run.scores, run.episodes, run.episode_hash) for run in result.runs]
+
+
+def test_a_run_leaves_report_result_weights_and_logs(config: RunConfig, result: Result) -> None:
+    assert sorted(path.name for path in config.output.iterdir()) == [REPORT, RESULT, TRAINING]
+    assert read_result(config.output / RESULT) == result
+    assert {"last.safetensors", "logs", "resume.ckpt"} <= {path.name for path in (config.output / TRAINING).iterdir()}
+
+
+def test_the_report_shows_everything_and_needs_no_other_file(config: RunConfig, result: Result) -> None:
+    page = (config.output / REPORT).read_text(encoding="utf-8")
+    sections = ("Scores", "Training", "Segmentations", "Matching", "Classes", "How it was made", "Settings")
+    places = [page.index(f">{title}</") for title in sections]
+    assert places == sorted(places)
+    assert f"{result.runs[0].scores.miou:.1f}" in page
+    assert "fewshot train --config=tiny" in page
+    assert "tiny network, fold 0" in page
+    assert "Scored on classes never trained on: class 4, class 5." in page
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+
+
+def test_a_network_without_transport_has_no_flows_to_show(config: RunConfig) -> None:
+    plain = replace(config, network=LIGHT)
+    networks = {"plain": build_network(plain, plain.data.load_index(0))}
+    assert [section.title for section in picture_networks(networks, plain)] == ["Segmentations"]
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_the_result_is_written_last(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[str]] = []
+    monkeypatch.setattr(
+        records, "write_result", lambda path, _: seen.append({one.name for one in path.parent.iterdir()})
+    )
+    record_run(replace(config, output=tmp_path), name="tiny")
+    assert seen == [{REPORT, TRAINING}]
+
+
+def test_a_finished_run_is_read_and_not_made_again(
+    config: RunConfig, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "run", strike)
+    assert record_run(config, name="tiny") == result
+
+
+def test_a_finished_run_of_another_configuration_is_refused(config: RunConfig, result: Result) -> None:
+    assert result
+    message = r"Found the result of another one in .*result\.json\. Choose another `output`, or delete"
+    with pytest.raises(ValueError, match=message):
+        record_run(replace(config, seed=2), name="tiny")
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_that_was_trained_but_not_scored_is_only_scored(
+    config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = replace(config, output=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("fewshot.runs.evaluate_fold", strike)
+        with pytest.raises(KeyboardInterrupt):
+            record_run(interrupted, name="tiny")
+    assert not (tmp_path / RESULT).exists()
+    monkeypatch.setattr(FeatureBatches, "__getitem__", strike)
+    assert scores_of(record_run(interrupted, name="tiny")) == scores_of(result)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_that_was_interrupted_before_its_result_was_written_is_taken_up(
+    config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = replace(config, output=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_report", strike)
+        with pytest.raises(KeyboardInterrupt):
+            record_run(interrupted, name="tiny")
+    assert not (tmp_path / RESULT).exists()
+    assert scores_of(record_run(interrupted, name="tiny")) == scores_of(result)
+    assert (tmp_path / REPORT).is_file()
+
+
+def test_an_interrupted_run_of_another_configuration_is_refused(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = replace(config, output=tmp_path)
+    monkeypatch.setattr("fewshot.runs.evaluate_fold", strike)
+    with pytest.raises(KeyboardInterrupt):
+        record_run(interrupted, name="tiny")
+    faster = replace(run_cases.TRAINING, learning_rate=0.06)
+    with pytest.raises(ValueError, match=r"learning_rate"):
+        record_run(replace(interrupted, training=faster), name="tiny")
+
+
+def test_the_configuration_is_kept_with_the_run(tmp_path: Path) -> None:
+    keep_configuration(tmp_path / "run", "seed: 1\nfold: 0\n")
+    path = tmp_path / "run" / CONFIGURATION
+    written = path.stat().st_mtime_ns
+    keep_configuration(tmp_path / "run", "seed: 1\nfold: 0\n")
+    assert path.read_text(encoding="utf-8") == "seed: 1\nfold: 0\n"
+    assert path.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("seed: 2\nfold: 0\n", r"'seed: 1' where 'seed: 2' is asked for"),
+        ("seed: 1\nfold: 3\nnew: 1\n", r"'fold: 0' where 'fold: 3' is asked for"),
+        ("seed: 1\nfold: 0\nnew: 1\n", r"more or fewer options"),
+    ],
+)
+def test_the_folder_of_another_configuration_is_refused_with_what_differs(
+    asked: str, found: str, tmp_path: Path
+) -> None:
+    keep_configuration(tmp_path, "seed: 1\nfold: 0\n")
+    message = rf"Found another configuration in .*config\.yaml: {found}\. Choose another folder, or delete this one\."
+    with pytest.raises(ValueError, match=message):
+        keep_configuration(tmp_path, asked)
+    assert (tmp_path / CONFIGURATION).read_text(encoding="utf-8") == "seed: 1\nfold: 0\n"
+
+
+def test_the_first_episode_of_each_class_is_pictured(config: RunConfig) -> None:
+    index, pool, chosen = choose_tasks(config)
+    specs = list_episodes(pool, config.evaluation)[0].specs
+    assert [next(spec for spec in specs if spec.class_id == one.class_id) for one in chosen] == list(chosen)
+    assert sorted(index.classes[spec.class_id - 1] for spec in chosen) == ["class 4", "class 5"]
+
+
+def test_no_more_tasks_are_pictured_than_fit_on_a_page(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "PICTURED_TASKS", 1)
+    assert len(choose_tasks(config)[2]) == 1
+
+
+@pytest.mark.parametrize(("select", "name"), [("last", "last"), ("base_val", "best"), ("test", "best")])
+def test_weights_of_a_run_are_those_that_were_scored(config: RunConfig, select: str, name: str) -> None:
+    training = replace(run_cases.TRAINING, select=select)  # pyright: ignore[reportArgumentType]
+    weights = trained_weights(replace(config, training=training))
+    assert weights == config.output / TRAINING / f"{name}.safetensors"

@@ -1,0 +1,231 @@
+"""One configuration, one run: what it depends on, what it shares with others, and what it refuses to begin with."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from fewshot.checkpoint import load_checkpoint
+from fewshot.data.augmentation import Augmentation
+from fewshot.data.folder import Folder
+from fewshot.data.storage import hash_tensors, load_tensors, save_tensors
+from fewshot.model.cmnet import CMNet
+from fewshot.pretraining.pretrain import Supervision, pretrain
+from fewshot.pretraining.stage1 import LeakageError
+from fewshot.run_config import RunConfig
+from fewshot.runs import TRAINING, Run, build_network, gather_batches, run
+from fewshot.training.batches import FeatureBatches, PixelBatches
+from tests.fewshot import run_cases
+from tests.fewshot.data.tiles import RULE, Tiles
+from tests.fewshot.pretraining_cases import make_backbone
+from tests.fewshot.run_cases import EVALUATION, LIGHT, PRETRAINING, make_run
+from tests.fewshot.training_cases import CPU
+
+
+@pytest.fixture(scope="module")
+def config(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    return make_run(tmp_path_factory.mktemp("run"), tiny_cache)
+
+
+@pytest.fixture(scope="module")
+def finished(config: RunConfig) -> Run:
+    return run(config)
+
+
+def backbone_of(network: CMNet) -> str:
+    return hash_tensors(network.backbone.state_dict())
+
+
+def list_differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
+    assert one.keys() == other.keys()
+    return [name for name, value in one.items() if not torch.equal(value, other[name])]
+
+
+def test_equal_seeds_give_bit_equal_losses_weights_and_scores(config: RunConfig, finished: Run, tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    again = run(replace(config, output=tmp_path / "again", cache=tmp_path / "cache"))
+    assert again.trained.losses == finished.trained.losses
+    assert list_differing(again.network.state_dict(), finished.network.state_dict()) == []
+    assert [one.scores for one in again.result.runs] == [one.scores for one in finished.result.runs]
+    assert [one.episodes for one in again.result.runs] == [one.episodes for one in finished.result.runs]
+
+
+def test_another_seed_trains_another_head_and_is_scored_on_the_same_episodes(
+    config: RunConfig, finished: Run, tmp_path: Path
+) -> None:
+    other = run(replace(config, output=tmp_path, seed=2))
+    assert other.trained.losses != finished.trained.losses
+    assert list_differing(other.network.state_dict(), finished.network.state_dict())
+    assert [one.episode_hash for one in other.result.runs] == [one.episode_hash for one in finished.result.runs]
+    assert backbone_of(other.network) == backbone_of(finished.network), "seeds share a backbone"
+
+
+def test_rows_of_one_seed_see_the_same_episodes_on_one_backbone(
+    config: RunConfig, finished: Run, tmp_path: Path
+) -> None:
+    other = replace(config, output=tmp_path, network=replace(LIGHT, transport="partial", prior=True))
+    row = run(other)
+    index = config.data.load_index(0)
+    samplers = [gather_batches(build_network(one, index), one, index) for one in (config, other)]
+    first, second = (batches.sampler.draw_many(0, 30) for batches in samplers if isinstance(batches, FeatureBatches))
+    assert first == second
+    assert [one.episode_hash for one in row.result.runs] == [one.episode_hash for one in finished.result.runs]
+    assert backbone_of(row.network) == backbone_of(finished.network)
+
+
+def test_a_run_is_scored_on_classes_that_it_was_not_trained_on(config: RunConfig, finished: Run) -> None:
+    checkpoint = load_checkpoint(config.output / TRAINING / "last.safetensors")
+    assert checkpoint.trained_on == ("class 1", "class 2", "class 3")
+    assert {shot.shot: tuple(shot.scores.class_iou) for shot in finished.result.runs} == {1: (4, 5), 2: (4, 5)}
+    assert checkpoint.settings == finished.result.origin.settings == config.describe()
+    assert checkpoint.fit == EVALUATION.fit
+    assert list_differing(checkpoint.model.state_dict(), finished.network.state_dict()) == []
+    assert (finished.result.origin.selection, finished.result.origin.convention) == ("last", "keep")
+
+
+def test_a_random_backbone_is_warned_of(config: RunConfig, caplog: pytest.LogCaptureFixture) -> None:
+    index = config.data.load_index(0)
+    build_network(config, index)
+    assert "The backbone is random: `weights` names no file, and `multi_task` is off." in caplog.text
+
+
+def test_weights_from_a_file_fill_the_backbone(
+    config: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = make_backbone(seed=12).state_dict()
+    save_tensors(tmp_path / "imagenet.safetensors", weights)
+    with caplog.at_level(logging.INFO):
+        network = build_network(replace(config, weights=tmp_path / "imagenet.safetensors"), config.data.load_index(0))
+    assert list_differing(network.backbone.state_dict(), weights) == []
+    assert "random" not in caplog.text
+    assert "imagenet.safetensors, SHA-256" in caplog.text
+
+
+def test_the_supervised_stage_is_run_once_for_all_seeds(config: RunConfig, tmp_path: Path) -> None:
+    first = run(replace(config, output=tmp_path / "1", cache=tmp_path / "cache", multi_task=True))
+    (backbone,) = (tmp_path / "cache").glob("backbone-*/backbone.safetensors")
+    written = backbone.stat().st_mtime_ns
+    second = run(replace(config, output=tmp_path / "2", cache=tmp_path / "cache", multi_task=True, seed=2))
+    assert list((tmp_path / "cache").glob("backbone-*/backbone.safetensors")) == [backbone]
+    assert backbone.stat().st_mtime_ns == written
+    kept = hash_tensors(load_tensors(backbone))
+    assert kept == backbone_of(first.network) == backbone_of(second.network)
+    untrained = build_network(replace(config, multi_task=False), config.data.load_index(0))
+    assert kept != backbone_of(untrained), "it was trained"
+
+
+@pytest.fixture
+def photograph_run(photographs: Folder, tmp_path: Path) -> RunConfig:
+    pretraining = replace(PRETRAINING, batch_norm="frozen", augmentation=replace(PRETRAINING.augmentation, size=24))
+    return make_run(tmp_path / "run", tmp_path / "cache", data=photographs, multi_task=True, pretraining=pretraining)
+
+
+def pretrain_on_fold(config: RunConfig, fold: int) -> Path:
+    supervision = Supervision(config.data, config.data.load_index(fold), config.data.fold(fold))
+    return pretrain(make_backbone(), supervision, config.pretraining, seed=0, cache=config.cache, hardware=CPU).path
+
+
+def test_a_backbone_of_the_fold_may_be_given(photograph_run: RunConfig) -> None:
+    path = pretrain_on_fold(photograph_run, 0)
+    network = build_network(replace(photograph_run, stage1=path), photograph_run.data.load_index(0))
+    assert backbone_of(network) == hash_tensors(load_tensors(path))
+
+
+def test_a_backbone_of_another_fold_is_refused(photograph_run: RunConfig) -> None:
+    path = pretrain_on_fold(photograph_run, 1)
+    with pytest.raises(LeakageError, match=r"Found `fold = 1` in .* where the run has 0\. Train a backbone for this"):
+        run(replace(photograph_run, stage1=path))
+    assert not photograph_run.output.exists()
+
+
+@pytest.mark.parametrize(("select", "classes"), [("base_val", "held-in"), ("test", "held-out")])
+def test_the_best_weights_are_scored_and_the_result_says_by_what(
+    select: Literal["base_val", "test"], classes: str, tmp_path: Path
+) -> None:
+    # So fast that the score goes up and down.
+    training = replace(
+        run_cases.TRAINING,
+        steps=4,
+        optimizer="adamw",
+        learning_rate=0.2,
+        dice_weight=2.0,
+        select=select,
+        validate_every=1,
+    )
+    evaluation = replace(EVALUATION, rule=RULE, episodes=4)
+    config = make_run(tmp_path, tmp_path, data=Tiles(), rule=RULE, training=training, evaluation=evaluation)
+    found = run(config)
+    scores, step = found.trained.scores, found.trained.selected_step
+    assert list(scores) == [1, 2, 3, 4]
+    assert scores[step] == max(scores.values()) > scores[4], "the last weights are not the best"
+    assert found.result.origin.selection == f"best mIoU on {classes} classes, step {step}"
+    assert tuple(found.result.data["images_of"]) == ("2",), "the result is on held-out classes, whatever chose"
+    if select == "test":
+        assert found.result.runs[0].scores.miou == scores[step], "the same lists, the same weights"
+    best = load_checkpoint(tmp_path / TRAINING / "best.safetensors").model
+    assert list_differing(best.state_dict(), found.network.state_dict()) == []
+
+
+def test_classes_that_no_test_image_shows_cannot_choose_weights(photographs: Folder, tmp_path: Path) -> None:
+    training = replace(run_cases.TRAINING, select="base_val")
+    config = make_run(tmp_path / "run", tmp_path / "cache", data=photographs, training=training)
+    with pytest.raises(ValueError, match=r"at least `shot \+ 1 = 2` images .* Found 0 for class 3 under"):
+        run(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_images_for_the_shots_are_refused_before_anything_is_trained(config: RunConfig, tmp_path: Path) -> None:
+    evaluation = replace(EVALUATION, shots=(1, 20))
+    with pytest.raises(ValueError, match=r"at least `shot \+ 1 = 21` images .* Found \d+ for class 4 under .* Lower"):
+        run(replace(config, output=tmp_path / "run", cache=tmp_path / "cache", evaluation=evaluation))
+    assert not list(tmp_path.iterdir())
+
+
+def test_augmented_images_are_trained_on_as_pixels(config: RunConfig, finished: Run, tmp_path: Path) -> None:
+    augmented = replace(config, output=tmp_path, augmentation=Augmentation(size=32))
+    index = config.data.load_index(0)
+    assert isinstance(gather_batches(build_network(augmented, index), augmented, index), PixelBatches)
+    assert isinstance(gather_batches(build_network(config, index), config, index), FeatureBatches)
+    found = run(augmented)
+    assert len(found.trained.losses) == 3
+    assert found.trained.losses != finished.trained.losses
+    assert [one.episode_hash for one in found.result.runs] == [one.episode_hash for one in finished.result.runs]
+
+
+def test_features_of_a_backbone_whose_statistics_drift_are_not_kept(config: RunConfig, tmp_path: Path) -> None:
+    drifting = replace(
+        config,
+        output=tmp_path / "run",
+        cache=tmp_path / "cache",
+        network=replace(LIGHT, backbone_bn="train"),
+        augmentation=Augmentation(size=32),
+    )
+    before = build_network(drifting, config.data.load_index(0))
+    found = run(drifting)
+    assert not (tmp_path / "cache").exists()
+    drifted = list_differing(before.backbone.state_dict(), found.network.backbone.state_dict())
+    assert drifted
+    assert all("running" in name or "num_batches" in name for name in drifted)
+
+
+def test_features_that_are_too_large_to_train_on_are_refused(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fewshot.runs.MAX_BYTES", 2**10)
+    with pytest.raises(ValueError, match=r"at most 0 GiB\. Found that those of 24 images .* Set `augmentation`, so"):
+        run(replace(config, output=tmp_path))
+
+
+def test_initial_weights_come_from_the_seed_alone(config: RunConfig) -> None:
+    index = config.data.load_index(0)
+    torch.manual_seed(1)
+    first = build_network(config, index)
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(3), drawn), "the generator outside is left as it was"
+    second = build_network(config, index)
+    assert list_differing(first.state_dict(), second.state_dict()) == []
