@@ -1,13 +1,14 @@
 """What the paper prints in its tables, and which preset makes each of their rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from statistics import fmean
 from typing import Literal
 
 import yaml
 
-ScoreName = Literal["miou", "fb_iou"]
+PrintedScore = Literal["miou", "fb_iou"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,14 @@ class Printed:
 
     mean: float
     folds: tuple[float, ...] = ()
+
+    def over(self, folds: Sequence[int] | None = None) -> float | None:
+        """Give what the paper prints for some folds, None for all: their mean; None where it does not print them."""
+        if folds is None:
+            return self.mean
+        if not folds or max(folds) >= len(self.folds):
+            return None
+        return fmean(self.folds[fold] for fold in folds)
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Table:
 
     number: str
     caption: str
-    score: ScoreName
+    score: PrintedScore
     base: str
     rows: tuple[TableRow, ...]
 

@@ -75,9 +75,9 @@ def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) ->
         return result
     finished = run(config)
     if _is_first_process():
-        # The result last: its presence says that all the rest is there.
-        write_report(report_run(finished, config, name=name, commands=commands), config.output / REPORT)
+        # The result first: a picture that fails must not cost an evaluation.
         write_result(path, finished.result)
+        write_report(report_run(finished, config, name=name, commands=commands), config.output / REPORT)
     return finished.result
 
 

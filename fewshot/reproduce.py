@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from fewshot.evaluation.results import Result
-from fewshot.paper import ScoreName, Table, TableRow
+from fewshot.paper import PrintedScore, Table, TableRow
 from fewshot.reporting.report import Report
 from fewshot.reporting.sections import differences_section, format_spread
 from fewshot.reporting.summaries import SCORE_NAMES, paper_section, result_sections
@@ -24,11 +24,13 @@ class Grid:
         folds: The folds that scores are averaged over.
         seeds: Seeds that each row is trained with on each fold; the spread is over them.
         output: Folder of all runs. A run that is there and finished is not made again.
+        whole: Whether these are all folds of the data set: only then is their mean set beside the paper's.
     """
 
     folds: tuple[int, ...]
     seeds: tuple[int, ...]
     output: Path
+    whole: bool = True
 
     def __post_init__(self) -> None:
         """Refuse tables of nothing."""
@@ -39,6 +41,11 @@ class Grid:
                     f"`{name}` must hold one or more different numbers from 0 on. Found `{name} = {numbers}`. Correct "
                     f"the list."
                 )
+
+    @property
+    def printed_folds(self) -> tuple[int, ...] | None:
+        """Say which folds of the paper these are beside, as `Printed.over` takes them."""
+        return None if self.whole else self.folds
 
 
 Results = Mapping[tuple[int, int], Result]
@@ -69,7 +76,7 @@ def reproduce_table(table: Table, grid: Grid, make: Make) -> dict[str, Results]:
     return results
 
 
-def average_folds(results: Results, grid: Grid, shot: int, score: ScoreName) -> tuple[float, ...]:
+def average_folds(results: Results, grid: Grid, shot: int, score: PrintedScore) -> tuple[float, ...]:
     """Give a row's mean over the folds for each seed, in per cent; of each run the mean over its lists of episodes."""
     return tuple(fmean(results[fold, seed].summarise(shot, score).mean for fold in grid.folds) for seed in grid.seeds)
 
@@ -96,7 +103,7 @@ def summarise_table(table: Table, results: Mapping[str, Results], grid: Grid) ->
                     }
                     for shot in _list_shots(results)
                 },
-                "paper": {shot: asdict(printed) for shot, printed in row.paper.items()},
+                "paper": {shot: printed.over(grid.printed_folds) for shot, printed in row.paper.items()},
             }
             for row in table.rows
         ],
@@ -117,7 +124,8 @@ def format_table(table: Table, results: Mapping[str, Results], grid: Grid) -> st
         for shot in shots:
             ours = format_spread(average_folds(results[row.name], grid, shot, table.score))
             printed = row.paper.get(shot)
-            cells.append(f"{ours:>14}  {'' if printed is None else format(printed.mean, '.1f'):>5}")
+            paper = None if printed is None else printed.over(grid.printed_folds)
+            cells.append(f"{ours:>14}  {'' if paper is None else format(paper, '.1f'):>5}")
         lines.append("  ".join(cells))
     return "\n".join(lines)
 
@@ -129,7 +137,7 @@ def report_table(table: Table, results: Mapping[str, Results], grid: Grid, *, co
         name: {shot: average_folds(found, grid, shot, table.score) for shot in shots} for name, found in results.items()
     }
     first, shot = table.rows[0].name, shots[0]
-    sections = [paper_section(table, scores)]
+    sections = [paper_section(table, scores, folds=grid.printed_folds)]
     if len(table.rows) > 1:
         differences = {
             name: [one - other for one, other in zip(row[shot], scores[first][shot], strict=True)]

@@ -64,6 +64,12 @@ def _lay_out(options: Namespace) -> Grid:
             f"The folds of a table must be given by `--folds`. Found `--fold = {options.fold}`, which is one run's. "
             f"Leave it out; `--folds=[{options.fold}]` makes that one alone."
         )
-    folds = range(read_run(options).data.fold_count) if options.folds is None else options.folds
+    if options.stage1 is not None:
+        raise ValueError(
+            f"The supervised stage of a table must be trained or taken from `--cache`, fold by fold. Found `--stage1 = "
+            f"{options.stage1}`, which is one fold's. Leave it out."
+        )
+    count = read_run(options).data.fold_count
+    folds = range(count) if options.folds is None else options.folds
     seeds = [options.seed] if options.seeds is None else options.seeds
-    return Grid(tuple(folds), tuple(seeds), Path(options.output))
+    return Grid(tuple(folds), tuple(seeds), Path(options.output), whole=len(folds) == count)
