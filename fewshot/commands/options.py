@@ -20,7 +20,7 @@ DATA_HELP = f"one of {', '.join(kind.__name__ for kind in DATA_SETS)}"
 
 def build_run_parser(description: str) -> ArgumentParser:
     """Make a parser whose options are the fields of a run's configuration."""
-    parser = ArgumentParser(description=description)
+    parser = ArgumentParser(description=description, allow_abbrev=False)
     add_config(parser)
     parser.add_class_arguments(RunConfig)
     return parser

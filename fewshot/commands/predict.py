@@ -25,7 +25,9 @@ _BOX = re.compile(r"\d+(,\d+){3}")
 
 def build_predict_parser() -> ArgumentParser:
     """Make the parser of `fewshot predict`."""
-    parser = ArgumentParser(description="Segment in the query what masks or boxes show in the supports.")
+    parser = ArgumentParser(
+        description="Segment in the query what masks or boxes show in the supports.", allow_abbrev=False
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, help="weights, such as every training leaves")
     parser.add_argument(
         "--support",

@@ -14,7 +14,9 @@ from fewshot.pretraining.pretrain import PretrainingConfig, Supervision, pretrai
 
 def build_pretrain_parser() -> ArgumentParser:
     """Make the parser of `fewshot pretrain`."""
-    parser = ArgumentParser(description="Train a backbone to tell the held-in classes of a fold apart.")
+    parser = ArgumentParser(
+        description="Train a backbone to tell the held-in classes of a fold apart.", allow_abbrev=False
+    )
     add_config(parser)
     parser.add_argument("--data", type=DataSet, required=True, help=DATA_HELP)
     parser.add_argument("--fold", type=int, default=0, help="which classes are held out")

@@ -1,6 +1,6 @@
 """A run in miniature: synthetic pictures at half their size, a light head, a few steps."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +38,13 @@ def make_run(output: Path, cache: Path, **changes: Any) -> RunConfig:
         cache=cache,
     )
     return replace(config, **changes)
+
+
+def command_words(command: str, output: Path, cache: Path, *options: str) -> list[str]:
+    """Type a command that takes the options of a run: the preset for synthetic data, cut to the same size."""
+    words = [command, "--config=synthetic", f"--output={output}", f"--data.cache={cache}", f"--cache={cache}"]
+    words += [f"--data.recipe.{name}={count}" for name, count in asdict(TINY).items()]
+    words += ["--network.width=16", "--pretraining.steps=2", "--pretraining.batch_size=4"]
+    words += ["--pretraining.augmentation.size=32", "--training.steps=6", "--training.warmup=0"]
+    words += ["--training.batch_size=2", "--evaluation.shots=[1,2]", "--evaluation.episodes=8"]
+    return [*words, "--evaluation.fit.size=32", "--evaluation.seeds=[7]", *options]
