@@ -40,11 +40,13 @@ class TableRow:
         name: As the row is called.
         preset: What makes it, on top of the table's base.
         paper: What the paper prints, by number of shots.
+        trained: The preset whose network is scored, for a row that differs from it in the test alone; None for its own.
     """
 
     name: str
     preset: str
     paper: Mapping[int, Printed]
+    trained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def _read_table(number: str, content: dict) -> Table:
                 shot: Printed(float(cell["mean"]), tuple(float(score) for score in cell.get("folds", ())))
                 for shot, cell in row["paper"].items()
             },
+            row.get("trained"),
         )
         for row in content["rows"]
     )

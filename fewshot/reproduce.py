@@ -52,13 +52,13 @@ Results = Mapping[tuple[int, int], Result]
 """Results of one row by (fold, seed)."""
 
 
-Make = Callable[[TableRow, int, int, Path], Result]
-"""Makes the run of a row, a fold and a seed in a folder, or finds it there."""
+Make = Callable[[TableRow, int, int], Result]
+"""Makes the run of a row, a fold and a seed, or finds it in its folder."""
 
 
-def run_folder(grid: Grid, row: TableRow, fold: int, seed: int) -> Path:
+def run_folder(output: Path, preset: str, fold: int, seed: int) -> Path:
     """Name the folder of a run by its preset, so that rows that several tables share are run once."""
-    return grid.output / row.preset.rpartition("/")[2] / f"fold{fold}-seed{seed}"
+    return output / preset.rpartition("/")[2] / f"fold{fold}-seed{seed}"
 
 
 def reproduce_table(table: Table, grid: Grid, make: Make) -> dict[str, Results]:
@@ -71,7 +71,7 @@ def reproduce_table(table: Table, grid: Grid, make: Make) -> dict[str, Results]:
             for seed in grid.seeds:
                 done += 1
                 logger.info("Run %d of %d: %s, fold %d, seed %d.", done, total, row.name, fold, seed)
-                found[fold, seed] = make(row, fold, seed, run_folder(grid, row, fold, seed))
+                found[fold, seed] = make(row, fold, seed)
         results[row.name] = found
     return results
 
