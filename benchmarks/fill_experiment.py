@@ -48,8 +48,8 @@ def format_table(record: dict[str, Any]) -> str:
         ours = f"{statistics.fmean(means):.1f}{spread}"
         cells = [row["name"], ours, change, above, "", ""]
         if paper is not None and printed is not None:
-            cells[4] = f"{paper['mean']:.1f}"
-            cells[5] = "" if same else f"{paper['mean'] - printed['mean']:+.1f}"
+            cells[4] = f"{paper:.1f}"
+            cells[5] = "" if same else f"{paper - printed:+.1f}"
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

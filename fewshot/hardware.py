@@ -26,8 +26,9 @@ class Hardware:
         precision: `32` for float32 throughout, `bf16` for bfloat16 in convolutions and products (autocast); weights,
             the loss and optimal transport stay float32.
         workers: Processes that read and augment images, for each process that trains; 0 reads between the steps.
-        deterministic: Ask PyTorch for algorithms that give the same bits each time, also on GPUs; slower there, and an
-            error where there is none. CPUs need it not.
+        deterministic: Ask PyTorch for algorithms that give the same bits each time, also on GPUs; slower there, and a
+            warning where there is none, as for the cross-entropy of images and for averages over nodes: two
+            trainings on a GPU are then closer, not equal. CPUs need it not.
     """
 
     accelerator: Accelerator = "auto"
@@ -50,9 +51,19 @@ class Hardware:
 
     @property
     def device(self) -> torch.device:
-        """Name where tensors live, in this process."""
-        found = self.accelerator == "gpu" or (self.accelerator == "auto" and torch.cuda.is_available())
-        return torch.device("cuda" if found else "cpu")
+        """Name where tensors live, in this process.
+
+        Raises:
+            ValueError: A GPU is asked for, and PyTorch finds none.
+        """
+        found = torch.cuda.is_available()
+        if self.accelerator == "gpu" and not found:
+            raise ValueError(
+                f"`accelerator = 'gpu'` must find a GPU that PyTorch can use by CUDA. Found none for PyTorch "
+                f"{torch.__version__}. Look at the driver and at CUDA_VISIBLE_DEVICES, install a build of PyTorch with "
+                f"CUDA, or pass 'cpu'."
+            )
+        return torch.device("cuda" if found and self.accelerator != "cpu" else "cpu")
 
     @property
     def processes(self) -> int:

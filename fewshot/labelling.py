@@ -1,6 +1,7 @@
 """What shows the object in a support: a mask, or boxes around it."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,13 @@ def list_boxes(given: object, name: str) -> list[Box]:
         ValueError: It is neither.
     """
     boxes: list[Any] = list(given) if isinstance(given, Sequence) else [given]
-    if boxes and isinstance(boxes[0], int):
+    # NumPy's whole numbers are none of Python's `int`.
+    if boxes and isinstance(boxes[0], Integral):
         boxes = [given]
     for box in boxes:
-        if not isinstance(box, Sequence) or len(box) != 4 or not all(isinstance(side, int) for side in box):
+        if not isinstance(box, Sequence) or len(box) != 4 or not all(isinstance(side, Integral) for side in box):
             raise ValueError(
                 f"A support must be labelled by a mask or by boxes (x0, y0, x1, y1) of whole pixels. Found {box!r} for "
                 f"{name}. Pass the path of a mask, or four whole numbers for each box."
             )
-    return [(box[0], box[1], box[2], box[3]) for box in boxes]
+    return [(int(box[0]), int(box[1]), int(box[2]), int(box[3])) for box in boxes]

@@ -1,13 +1,14 @@
 """What the paper prints in its tables, and which preset makes each of their rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from statistics import fmean
 from typing import Literal
 
 import yaml
 
-ScoreName = Literal["miou", "fb_iou"]
+PrintedScore = Literal["miou", "fb_iou"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,14 @@ class Printed:
     mean: float
     folds: tuple[float, ...] = ()
 
+    def over(self, folds: Sequence[int] | None = None) -> float | None:
+        """Give what the paper prints for some folds, None for all: their mean; None where it does not print them."""
+        if folds is None:
+            return self.mean
+        if not folds or max(folds) >= len(self.folds):
+            return None
+        return fmean(self.folds[fold] for fold in folds)
+
 
 @dataclass(frozen=True)
 class TableRow:
@@ -31,11 +40,13 @@ class TableRow:
         name: As the row is called.
         preset: What makes it, on top of the table's base.
         paper: What the paper prints, by number of shots.
+        trained: The preset whose network is scored, for a row that differs from it in the test alone; None for its own.
     """
 
     name: str
     preset: str
     paper: Mapping[int, Printed]
+    trained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Table:
 
     number: str
     caption: str
-    score: ScoreName
+    score: PrintedScore
     base: str
     rows: tuple[TableRow, ...]
 
@@ -91,6 +102,7 @@ def _read_table(number: str, content: dict) -> Table:
                 shot: Printed(float(cell["mean"]), tuple(float(score) for score in cell.get("folds", ())))
                 for shot, cell in row["paper"].items()
             },
+            row.get("trained"),
         )
         for row in content["rows"]
     )

@@ -16,6 +16,11 @@ def list_presets() -> tuple[str, ...]:
     return tuple(sorted(name for name in _walk(files("fewshot") / _FOLDER, "") if name != TABLES))
 
 
+def is_base(config: str) -> bool:
+    """Say whether a configuration is a preset that makes a whole run by itself, and not what goes on top of one."""
+    return config in list_presets() and "/" not in config
+
+
 def locate_preset(name: str) -> Path:
     """Find the file of a preset.
 

@@ -2,19 +2,22 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import distributed
 
+from fewshot.checkpoint import load_checkpoint
 from fewshot.data.episodes import TestEpisodes, collate_tests
 from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSpec
 from fewshot.data.storage import write_whole
 from fewshot.episode import Episode
+from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.protocol import list_episodes, open_pool
-from fewshot.evaluation.results import Result, read_result, write_result
+from fewshot.evaluation.results import Origin, Result, read_result, write_result
 from fewshot.model.cmnet import CMNet
 from fewshot.reporting.report import Report, Section, write_report
 from fewshot.reporting.sections import matching_section, pictures_section, training_section
@@ -63,22 +66,68 @@ def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) ->
     Raises:
         ValueError: The folder holds the result of another configuration, or as for `run`.
     """
-    path = config.output / RESULT
-    if path.exists():
-        result = read_result(path)
-        if result.origin.settings != config.describe():
-            raise ValueError(
-                f"A finished run must be of the configuration that is asked for. Found the result of another one in "
-                f"{path}. Choose another `output`, or delete that folder."
-            )
-        logger.info("Finished before: %s.", path)
-        return result
+    there = _find_result(config)
+    if there is not None:
+        return there
     finished = run(config)
     if _is_first_process():
-        # The result last: its presence says that all the rest is there.
+        # The result first: a picture that fails must not cost an evaluation.
+        write_result(config.output / RESULT, finished.result)
         write_report(report_run(finished, config, name=name, commands=commands), config.output / REPORT)
-        write_result(path, finished.result)
     return finished.result
+
+
+def record_score(config: RunConfig, trained: RunConfig, *, name: str, commands: Sequence[str] = ()) -> Result:
+    """Score the network of a finished run in another way, with everything in a folder of its own.
+
+    Args:
+        config: The same run but for `evaluation` and `output`.
+        trained: The run that is finished.
+        name: What the network is called in the report.
+        commands: What was typed, for the report.
+
+    Raises:
+        ValueError: The two differ in more, or the folder holds the result of another configuration.
+        FileNotFoundError: The run is not finished.
+    """
+    if replace(config, evaluation=trained.evaluation, output=trained.output) != trained:
+        raise ValueError(
+            f"A network must be scored by a configuration that differs from its training's in `evaluation` alone. "
+            f"Found more differences between {config.output} and {trained.output}. Train a network for it."
+        )
+    there = _find_result(config)
+    if there is not None:
+        return there
+    network = load_checkpoint(trained_weights(trained)).model.to(config.hardware.device)
+    origin = Origin(f"those of {trained.output.name}", config.convention, config.describe())
+    result = evaluate_fold(
+        network, config.data, config.fold, config.evaluation, origin=origin, cache=config.feature_cache
+    )
+    if _is_first_process():
+        write_result(config.output / RESULT, result)
+        scores, *others = result_sections({name: [result]}, commands=commands)
+        sections = (scores, *picture_networks({name: network}, config), *others)
+        write_report(Report(f"{name}, fold {config.fold}", _summarise(result), sections), config.output / REPORT)
+    return result
+
+
+def _find_result(config: RunConfig) -> Result | None:
+    """Read the result of a run that is finished."""
+    path = config.output / RESULT
+    if not path.exists():
+        return None
+    result = read_result(path)
+    if result.origin.settings != config.describe():
+        raise ValueError(
+            f"A finished run must be of the configuration that is asked for. Found the result of another one in "
+            f"{path}. Choose another `output`, or delete that folder."
+        )
+    logger.info("Finished before: %s.", path)
+    return result
+
+
+def _summarise(result: Result) -> str:
+    return f"Scored on classes never trained on: {', '.join(result.data['held_out'].values())}."
 
 
 def report_run(finished: Run, config: RunConfig, *, name: str, commands: Sequence[str] = ()) -> Report:
@@ -86,8 +135,7 @@ def report_run(finished: Run, config: RunConfig, *, name: str, commands: Sequenc
     scores, *others = result_sections({name: [finished.result]}, commands=commands)
     losses = training_section({name: Curve.of_every_step(finished.trained.losses)})
     sections = (scores, losses, *picture_networks({name: finished.network}, config), *others)
-    held_out = ", ".join(finished.result.data["held_out"].values())
-    return Report(f"{name}, fold {config.fold}", f"Scored on classes never trained on: {held_out}.", sections)
+    return Report(f"{name}, fold {config.fold}", _summarise(finished.result), sections)
 
 
 def picture_networks(networks: Mapping[str, CMNet], config: RunConfig) -> tuple[Section, ...]:

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from fewshot.evaluation.results import Result
-from fewshot.paper import ScoreName, Table, TableRow
+from fewshot.paper import PrintedScore, Table, TableRow
 from fewshot.reporting.report import Report
 from fewshot.reporting.sections import differences_section, format_spread
 from fewshot.reporting.summaries import SCORE_NAMES, paper_section, result_sections
@@ -24,11 +24,13 @@ class Grid:
         folds: The folds that scores are averaged over.
         seeds: Seeds that each row is trained with on each fold; the spread is over them.
         output: Folder of all runs. A run that is there and finished is not made again.
+        whole: Whether these are all folds of the data set: only then is their mean set beside the paper's.
     """
 
     folds: tuple[int, ...]
     seeds: tuple[int, ...]
     output: Path
+    whole: bool = True
 
     def __post_init__(self) -> None:
         """Refuse tables of nothing."""
@@ -40,18 +42,23 @@ class Grid:
                     f"the list."
                 )
 
+    @property
+    def printed_folds(self) -> tuple[int, ...] | None:
+        """Say which folds of the paper these are beside, as `Printed.over` takes them."""
+        return None if self.whole else self.folds
+
 
 Results = Mapping[tuple[int, int], Result]
 """Results of one row by (fold, seed)."""
 
 
-Make = Callable[[TableRow, int, int, Path], Result]
-"""Makes the run of a row, a fold and a seed in a folder, or finds it there."""
+Make = Callable[[TableRow, int, int], Result]
+"""Makes the run of a row, a fold and a seed, or finds it in its folder."""
 
 
-def run_folder(grid: Grid, row: TableRow, fold: int, seed: int) -> Path:
+def run_folder(output: Path, preset: str, fold: int, seed: int) -> Path:
     """Name the folder of a run by its preset, so that rows that several tables share are run once."""
-    return grid.output / row.preset.rpartition("/")[2] / f"fold{fold}-seed{seed}"
+    return output / preset.rpartition("/")[2] / f"fold{fold}-seed{seed}"
 
 
 def reproduce_table(table: Table, grid: Grid, make: Make) -> dict[str, Results]:
@@ -64,12 +71,12 @@ def reproduce_table(table: Table, grid: Grid, make: Make) -> dict[str, Results]:
             for seed in grid.seeds:
                 done += 1
                 logger.info("Run %d of %d: %s, fold %d, seed %d.", done, total, row.name, fold, seed)
-                found[fold, seed] = make(row, fold, seed, run_folder(grid, row, fold, seed))
+                found[fold, seed] = make(row, fold, seed)
         results[row.name] = found
     return results
 
 
-def average_folds(results: Results, grid: Grid, shot: int, score: ScoreName) -> tuple[float, ...]:
+def average_folds(results: Results, grid: Grid, shot: int, score: PrintedScore) -> tuple[float, ...]:
     """Give a row's mean over the folds for each seed, in per cent; of each run the mean over its lists of episodes."""
     return tuple(fmean(results[fold, seed].summarise(shot, score).mean for fold in grid.folds) for seed in grid.seeds)
 
@@ -96,7 +103,7 @@ def summarise_table(table: Table, results: Mapping[str, Results], grid: Grid) ->
                     }
                     for shot in _list_shots(results)
                 },
-                "paper": {shot: asdict(printed) for shot, printed in row.paper.items()},
+                "paper": {shot: printed.over(grid.printed_folds) for shot, printed in row.paper.items()},
             }
             for row in table.rows
         ],
@@ -117,7 +124,8 @@ def format_table(table: Table, results: Mapping[str, Results], grid: Grid) -> st
         for shot in shots:
             ours = format_spread(average_folds(results[row.name], grid, shot, table.score))
             printed = row.paper.get(shot)
-            cells.append(f"{ours:>14}  {'' if printed is None else format(printed.mean, '.1f'):>5}")
+            paper = None if printed is None else printed.over(grid.printed_folds)
+            cells.append(f"{ours:>14}  {'' if paper is None else format(paper, '.1f'):>5}")
         lines.append("  ".join(cells))
     return "\n".join(lines)
 
@@ -129,7 +137,7 @@ def report_table(table: Table, results: Mapping[str, Results], grid: Grid, *, co
         name: {shot: average_folds(found, grid, shot, table.score) for shot in shots} for name, found in results.items()
     }
     first, shot = table.rows[0].name, shots[0]
-    sections = [paper_section(table, scores)]
+    sections = [paper_section(table, scores, folds=grid.printed_folds)]
     if len(table.rows) > 1:
         differences = {
             name: [one - other for one, other in zip(row[shot], scores[first][shot], strict=True)]

@@ -10,6 +10,7 @@ from fewshot.checkpoint import save_checkpoint
 from fewshot.data.episodes import TrainingEpisodes
 from fewshot.data.index import Index
 from fewshot.data.pools import training_pool
+from fewshot.data.sampling import EpisodeSampler
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.extraction import MAX_BYTES, load_features, measure_features
 from fewshot.evaluation.protocol import EvaluationConfig, list_episodes, open_pool
@@ -70,11 +71,12 @@ def run(config: RunConfig) -> Run:
 
 
 def check_episodes(config: RunConfig, index: Index) -> None:
-    """Make sure that there is something to score on, before hours of training.
+    """Make sure that there is something to learn from and to score on, before hours of training.
 
     Raises:
         ValueError: A class has too few images for the shots, or none; or as for `list_episodes`.
     """
+    draw_training_episodes(config, index)
     validation = [] if config.training.select == "last" else [configure_validation(config)]
     for evaluation in (*validation, config.evaluation):
         list_episodes(open_pool(config.data, index, config.fold, evaluation), evaluation)
@@ -101,6 +103,8 @@ def prepare_backbone(config: RunConfig, index: Index) -> Backbone:
         load_backbone_weights(backbone, config.weights)
     elif not config.multi_task:
         logger.warning("The backbone is random: `weights` names no file, and `multi_task` is off.")
+    elif config.stage1 is None:
+        logger.warning("The supervised stage starts from a random backbone: `weights` names no file.")
     if not config.multi_task:
         return backbone
     supervision = Supervision(config.data, index, config.data.fold(config.fold), config.pretraining.convention)
@@ -140,9 +144,8 @@ def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingRe
 
 def gather_batches(network: CMNet, config: RunConfig, index: Index) -> FeatureBatches | PixelBatches:
     """Say what is trained on: images that are augmented anew each time, or features that are computed once."""
-    rule = config.data.draw_rule if config.rule is None else config.data.complete_rule(config.rule)
-    pool = training_pool(index.train, config.data.fold(config.fold), convention=config.convention, rule=rule)
-    sampler = config.training.make_sampler(pool, seed=config.seed)
+    sampler = draw_training_episodes(config, index)
+    pool = sampler.pool
     if config.augmentation is not None:
         length = config.training.count_steps(pool) * config.training.batch_size
         return PixelBatches(
@@ -156,8 +159,20 @@ def gather_batches(network: CMNet, config: RunConfig, index: Index) -> FeatureBa
             f"{len(pool.entries)} images of {fit.size} pixels would take {size / 2**30:.1f} GiB. Set `augmentation`, "
             f"so that images are read in every step, or lower `evaluation.fit.size`."
         )
+    network.to(config.hardware.device)
     store = load_features(network, config.data, pool, fit, digest=index.train.digest, cache=config.cache)
     return FeatureBatches(store, sampler)
+
+
+def draw_training_episodes(config: RunConfig, index: Index) -> EpisodeSampler:
+    """Say which episodes are learnt from.
+
+    Raises:
+        ValueError: A class has too few images.
+    """
+    rule = config.data.draw_rule if config.rule is None else config.data.complete_rule(config.rule)
+    pool = training_pool(index.train, config.data.fold(config.fold), convention=config.convention, rule=rule)
+    return config.training.make_sampler(pool, seed=config.seed)
 
 
 def validate(network: CMNet, config: RunConfig) -> float:
@@ -172,7 +187,8 @@ def configure_validation(config: RunConfig) -> EvaluationConfig:
     return replace(
         config.evaluation,
         shots=(config.training.shot,),
-        seeds=config.evaluation.seeds[:1],
+        # A list that is not scored in the end: whoever chooses by it must not be judged by it.
+        seeds=(max(config.evaluation.seeds) + 1,),
         classes="held_in" if config.training.select == "base_val" else "held_out",
         episodes_folder=None,
     )

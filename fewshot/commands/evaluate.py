@@ -11,6 +11,7 @@ from fewshot.checkpoint import load_checkpoint
 from fewshot.commands.options import DATA_HELP, add_config, format_scores
 from fewshot.data.dataset import DataSet
 from fewshot.data.fitting import Fit
+from fewshot.data.folds import canonical_name
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.protocol import EvaluationConfig, open_pool
 from fewshot.evaluation.results import Origin, write_result
@@ -94,7 +95,8 @@ def _refuse_fit(asked: Fit, trained: Fit) -> None:
 def _refuse_seen(trained_on: Sequence[str], dataset: DataSet, fold: int, config: EvaluationConfig) -> None:
     index = dataset.load_index(fold)
     tested = {index.classes[class_id - 1] for class_id in open_pool(dataset, index, fold, config).images_of}
-    seen = sorted(tested & set(trained_on))
+    known = {canonical_name(name) for name in trained_on}
+    seen = sorted(name for name in tested if canonical_name(name) in known)
     if seen:
         raise ValueError(
             f"A network must be tested on classes that it was not trained on. Found {', '.join(seen)} among those of "

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from fewshot.data.kinds import DATA_SETS
 from fewshot.evaluation.results import Result, ScoreName
 from fewshot.paper import find_table, load_tables
-from fewshot.presets import CONFIG_OPTION, list_presets
+from fewshot.presets import CONFIG_OPTION, is_base, list_presets
 from fewshot.reporting.summaries import SCORE_NAMES
 from fewshot.run_config import RunConfig
 
@@ -61,13 +61,17 @@ def add_config(parser: ArgumentParser) -> None:
 
 
 def add_base_preset(words: Sequence[str]) -> list[str]:
-    """Give `fewshot demo` its preset, and `fewshot reproduce` its table's, where the arguments name no configuration.
+    """Start `fewshot demo` from its preset, and `fewshot reproduce` from its table's, unless another base is named.
+
+    What the arguments name goes on top: a file of one's own data, say, or `on_top/low_memory`.
 
     Args:
         words: The arguments, the command first.
     """
     command, options = words[0] if words else "", list(words[1:])
-    if any(word == CONFIG_OPTION or word.startswith(f"{CONFIG_OPTION}=") for word in options):
+    named = [word.partition("=")[2] for word in options if word.startswith(f"{CONFIG_OPTION}=")]
+    named += [word for before, word in pairwise(options) if before == CONFIG_OPTION]
+    if any(is_base(config) for config in named):
         return list(words)
     if command == "demo":
         return [command, CONFIG_OPTION, DEMO_PRESET, *options]

@@ -12,9 +12,10 @@ from fewshot.data.storage import write_whole
 from fewshot.evaluation.results import Result
 from fewshot.paper import TableRow, find_table, load_tables
 from fewshot.presets import CONFIG_OPTION, locate_preset
-from fewshot.records import CONFIGURATION, keep_configuration, record_run
+from fewshot.records import CONFIGURATION, keep_configuration, record_run, record_score
 from fewshot.reporting.report import write_report
-from fewshot.reproduce import Grid, format_table, report_table, reproduce_table, summarise_table
+from fewshot.reproduce import Grid, format_table, report_table, reproduce_table, run_folder, summarise_table
+from fewshot.run_config import RunConfig
 
 
 def build_reproduce_parser() -> ArgumentParser:
@@ -41,13 +42,13 @@ def run_reproduce(options: Namespace, command: str) -> str:
     grid = _lay_out(options)
     keep_configuration(output, dump_run(options))
 
-    def make(row: TableRow, fold: int, seed: int, folder: Path) -> Result:
-        words = [CONFIG_OPTION, str(output / CONFIGURATION), CONFIG_OPTION, str(locate_preset(row.preset))]
-        words += [f"--fold={fold}", f"--seed={seed}", f"--output={folder}"]
-        run_options = parse_run(words)
-        keep_configuration(folder, dump_run(run_options))
-        again = shlex.join(["fewshot", "train", CONFIG_OPTION, str(folder / CONFIGURATION)])
-        return record_run(read_run(run_options), name=row.name, commands=[command, again])
+    def make(row: TableRow, fold: int, seed: int) -> Result:
+        trained = configure_run(output, row.trained or row.preset, fold, seed)
+        again = shlex.join(["fewshot", "train", CONFIG_OPTION, str(trained.output / CONFIGURATION)])
+        result = record_run(trained, name=row.name, commands=[command, again])
+        if row.trained is None:
+            return result
+        return record_score(configure_run(output, row.preset, fold, seed), trained, name=row.name, commands=[command])
 
     results = reproduce_table(table, grid, make)
     name = f"table-{table.number}"
@@ -57,6 +58,15 @@ def run_reproduce(options: Namespace, command: str) -> str:
     return f"{format_table(table, results, grid)}\nReport: {output / name}.html"
 
 
+def configure_run(output: Path, preset: str, fold: int, seed: int) -> RunConfig:
+    """Put a row's preset on top of the configuration of its table, and keep the result in the folder of the run."""
+    folder = run_folder(output, preset, fold, seed)
+    words = [CONFIG_OPTION, str(output / CONFIGURATION), CONFIG_OPTION, str(locate_preset(preset))]
+    options = parse_run([*words, f"--fold={fold}", f"--seed={seed}", f"--output={folder}"])
+    keep_configuration(folder, dump_run(options))
+    return read_run(options)
+
+
 def _lay_out(options: Namespace) -> Grid:
     """Say which runs each row has."""
     if options.fold != 0:
@@ -64,6 +74,12 @@ def _lay_out(options: Namespace) -> Grid:
             f"The folds of a table must be given by `--folds`. Found `--fold = {options.fold}`, which is one run's. "
             f"Leave it out; `--folds=[{options.fold}]` makes that one alone."
         )
-    folds = range(read_run(options).data.fold_count) if options.folds is None else options.folds
+    if options.stage1 is not None:
+        raise ValueError(
+            f"The supervised stage of a table must be trained or taken from `--cache`, fold by fold. Found `--stage1 = "
+            f"{options.stage1}`, which is one fold's. Leave it out."
+        )
+    count = read_run(options).data.fold_count
+    folds = range(count) if options.folds is None else options.folds
     seeds = [options.seed] if options.seeds is None else options.seeds
-    return Grid(tuple(folds), tuple(seeds), Path(options.output))
+    return Grid(tuple(folds), tuple(seeds), Path(options.output), whole=len(folds) == count)

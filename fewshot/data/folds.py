@@ -29,6 +29,27 @@ PASCAL_CLASSES = (
 
 PASCAL_FOLDS = 4
 
+_COCO_NAMES = {
+    "airplane": "aeroplane",
+    "motorcycle": "motorbike",
+    "couch": "sofa",
+    "dining table": "diningtable",
+    "potted plant": "pottedplant",
+    "tv": "tvmonitor",
+}
+"""Classes of COCO that PASCAL VOC has under another name."""
+
+
+def canonical_name(name: str) -> str:
+    """Give a class of COCO the name that PASCAL VOC has for it; other names stay as they are.
+
+    Example:
+        >>> canonical_name("couch")
+        'sofa'
+    """
+    return _COCO_NAMES.get(name, name)
+
+
 COCO_CLASSES = (
     "person",
     "bicycle",

@@ -20,6 +20,9 @@ from fewshot.model.cmnet import CMNet
 _PACKAGES = ("partialot", "torch", "lightning", "numpy", "scipy", "kornia", "pillow", "safetensors")
 """Those whose release may move a score."""
 
+_SOURCES = Path(__file__).parents[1]
+"""The whole of `fewshot`, not this part of it: a change anywhere in it may move a score."""
+
 
 def describe_data(dataset: DataSet, index: Index, pool: EpisodePool) -> dict[str, Any]:
     """Say which images and classes a pool of a data set holds.
@@ -67,7 +70,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
     """Say what a computation on `device` runs with, as JSON can hold it."""
     return {
         "versions": {"python": platform.python_version(), **{name: _find_version(name) for name in _PACKAGES}},
-        "commit": find_commit(Path(__file__).parent),
+        "commit": find_commit(_SOURCES),
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from fewshot.data.boxes import SupportAnnotation
 from fewshot.data.dataset import DataSet
 from fewshot.data.fitting import Fit
+from fewshot.data.folds import canonical_name
 from fewshot.data.index import Index
 from fewshot.data.pools import DrawRule, EpisodePool, evaluation_pool
 from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order, hash_episodes, load_episodes, save_episodes
@@ -36,7 +37,7 @@ class EvaluationConfig:
         classes: Evaluate on the held-out classes, as results do, or on the held-in ones, by which checkpoints can be
             chosen without a look at what is tested.
         exclude: Names of classes to leave out, such as those that the network was trained on elsewhere; names that the
-            data set does not have play no part.
+            data set does not have play no part. COCO's names stand for PASCAL's, `couch` for `sofa`.
         rule: When an image counts for a class. Default, and for a `min_pixels` of None: as the data set says.
         fit: How images come to the size of the network.
         resolution: Where pixels are counted: at the `original` size of each query, or at the size that the canvas of
@@ -153,7 +154,8 @@ def open_pool(dataset: DataSet, index: Index, fold: int, config: EvaluationConfi
     rule = dataset.draw_rule if config.rule is None else dataset.complete_rule(config.rule)
     division = dataset.fold(fold)
     tested: tuple[int, ...] = getattr(division, config.classes)
-    left = tuple(class_id for class_id in tested if index.classes[class_id - 1] not in config.exclude)
+    excluded = {canonical_name(name) for name in config.exclude}
+    left = tuple(class_id for class_id in tested if canonical_name(index.classes[class_id - 1]) not in excluded)
     if not left:
         raise ValueError(
             f"At least one class must be left to evaluate on. Found that `exclude` names all {len(tested)} of fold "

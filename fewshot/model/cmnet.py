@@ -157,9 +157,11 @@ class CMNet(nn.Module):
     ) -> Prediction:
         """Bring the last answer to the size of the image; while training, the others too."""
         auxiliary = _auxiliary(passes) if self.training else ()
+        last, stride = passes[-1].logits, self.backbone.stride
+        reach = ((last.shape[-2] - 1) * stride + 1, (last.shape[-1] - 1) * stride + 1)
         return Prediction(
-            logits=_upsample(passes[-1].logits, size),
-            auxiliary=tuple(_upsample(logits, size) for logits, _ in auxiliary),
+            logits=_upsample(last, reach, size),
+            auxiliary=tuple(_upsample(logits, reach, size) for logits, _ in auxiliary),
             auxiliary_weights=tuple(weight for _, weight in auxiliary),
             prior_map=prior,
             transport_map=None if match is None else match.map,
@@ -177,10 +179,16 @@ def count_parameters(network: CMNet) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def _upsample(logits: Tensor, reach: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Bring logits to pixels, the last node to the last pixel of `reach`, where the backbone looked from.
+
+    At 473 pixels that is the border. Stretched to the border of 128, the answer would be 7 pixels off there.
+    """
     # In half precision neighbouring pixels would tie.
     precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return functional.interpolate(precise, size, mode="bilinear", align_corners=True)
+    inside = functional.interpolate(precise, reach, mode="bilinear", align_corners=True)
+    beyond = (0, max(0, size[1] - reach[1]), 0, max(0, size[0] - reach[0]))
+    return functional.pad(inside, beyond, mode="replicate")[..., : size[0], : size[1]]
 
 
 def _auxiliary(decoded: tuple[Decoded, ...]) -> list[tuple[Tensor, float]]:

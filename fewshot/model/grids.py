@@ -8,6 +8,9 @@ from torch.nn import functional
 
 def pool_share(weights: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float[Tensor, "*batch hp wp"]:
     """Average weights, such as validity or an object's share, over the cells of a coarser grid."""
+    # Pooling to the same grid is the identity, at the price of the transport problem that follows.
+    if weights.shape[-2:] == size:
+        return weights
     return functional.adaptive_avg_pool2d(weights.flatten(0, -3), size).unflatten(0, weights.shape[:-2])
 
 
@@ -15,8 +18,10 @@ def pool_over_valid(
     features: Float[Tensor, "*batch channels h w"], valid: Bool[Tensor, "*batch h w"], size: tuple[int, int]
 ) -> Float[Tensor, "*batch channels hp wp"]:
     """Give each cell of a coarser grid the mean of the valid nodes in it; 0 where there is none."""
-    kept = (features * valid.unsqueeze(-3)).flatten(0, -4)
-    means = functional.adaptive_avg_pool2d(kept, size).unflatten(0, features.shape[:-3])
+    kept = features * valid.unsqueeze(-3)
+    if features.shape[-2:] == size:
+        return kept
+    means = functional.adaptive_avg_pool2d(kept.flatten(0, -4), size).unflatten(0, features.shape[:-3])
     share = pool_share(valid.to(features.dtype), size).unsqueeze(-3)
     return means / torch.where(share > 0, share, torch.ones_like(share))
 

@@ -15,7 +15,15 @@ EPOCHS = 100
 
 
 def _default_augmentation() -> Augmentation:
-    return Augmentation(size=417, scale=(0.5, 2.0), rotation=0.0, rotation_probability=0.0, blur_probability=0.0)
+    # No share of the objects needs to stay in sight, unlike in episodes, which are about one of them.
+    return Augmentation(
+        size=417,
+        scale=(0.5, 2.0),
+        rotation=0.0,
+        rotation_probability=0.0,
+        blur_probability=0.0,
+        keep_share=0.0,
+    )
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def pretrain(
     hardware = hardware or Hardware()
     _require_one_convention(supervision, config)
     source = SupervisedBatches(supervision, config.augmentation, seed=seed)
-    plan = _make_plan(backbone, supervision, config, seed)
+    plan = _make_plan(backbone, supervision, config, seed, hardware)
     folder = cache / f"backbone-{hashlib.sha256(describe_stage(plan, source).encode()).hexdigest()[:16]}"
     path = folder / "backbone.safetensors"
     weights = load_cached(path)
@@ -99,7 +99,9 @@ def pretrain(
     return Pretrained(path, mean_iou(check.iou), tuple(stage.losses), reused=False)
 
 
-def _make_plan(backbone: Backbone, supervision: Supervision, config: PretrainingConfig, seed: int) -> Plan:
+def _make_plan(
+    backbone: Backbone, supervision: Supervision, config: PretrainingConfig, seed: int, hardware: Hardware
+) -> Plan:
     # How often something is written or looked at changes nothing in what is learnt.
     settings = asdict(config)
     for name in ("checkpoint_every", "check_images"):
@@ -115,6 +117,7 @@ def _make_plan(backbone: Backbone, supervision: Supervision, config: Pretraining
             "backbone": type(backbone).__name__,
             "weights": hash_tensors(backbone.state_dict()),
             "torch": torch.__version__,
+            "precision": hardware.precision,
         },
     )
 

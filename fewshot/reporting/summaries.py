@@ -102,13 +102,16 @@ def pool_classes(results: Sequence[Result], shot: int) -> dict[str, float]:
     return {name: fmean(values) for name, values in found.items()}
 
 
-def paper_section(table: PaperTable, ours: Mapping[str, Mapping[int, Sequence[float]]]) -> Section:
+def paper_section(
+    table: PaperTable, ours: Mapping[str, Mapping[int, Sequence[float]]], *, folds: Sequence[int] | None = None
+) -> Section:
     """Show a table of the paper, our scores beside what it prints.
 
     Args:
         table: The table.
         ours: For each row by name and each number of shots, our score in per cent, one for each seed. Rows and shots
             that were not run are left out.
+        folds: Which folds ours are of; None for all. The paper's mean stands beside a mean over all folds only.
     """
     columns = ["network"]
     for shot in table.shots:
@@ -118,7 +121,7 @@ def paper_section(table: PaperTable, ours: Mapping[str, Mapping[int, Sequence[fl
         cells: list[Cell] = [row.name]
         for shot in table.shots:
             found, printed = ours.get(row.name, {}).get(shot), row.paper.get(shot)
-            mean = None if printed is None else printed.mean
+            mean = None if printed is None else printed.over(folds)
             cells += [format_spread(found) if found else None, mean]
             cells.append(f"{fmean(found) - mean:+.1f}" if found and mean is not None else None)
         rows.append(tuple(cells))

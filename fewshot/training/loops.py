@@ -1,6 +1,7 @@
 """How a training stage is run on Lightning: once through its steps, resumed where it was interrupted."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ def run_stage(
 ) -> None:
     """Train a stage in place, from its first step or from the checkpoint in its folder.
 
-    The random generators outside are left as they were.
+    The random generator of the CPU is left as it was. Those of GPUs are not; every step seeds them anew.
 
     Args:
         stage: What is trained.
@@ -90,17 +91,20 @@ def run_stage(
 
     Raises:
         NonFiniteLossError: A loss or gradient became NaN or infinite.
-        ValueError: The checkpoint is of another training, or a batch cannot be shared evenly by the processes.
+        ValueError: The checkpoint is of another training, a batch cannot be shared evenly by the processes, or others
+            than those of `hardware` were started.
     """
+    _require_planned_processes(hardware)
     checkpoint = None if folder is None else folder / RESUME
-    with _surroundings(hardware):
+    with _surroundings():
         trainer = lightning.Trainer(
             accelerator="gpu" if hardware.device.type == "cuda" else "cpu",
             devices=hardware.devices,
             num_nodes=hardware.nodes,
             strategy=hardware.strategy,
             precision=hardware.lightning_precision,
-            deterministic=hardware.deterministic,
+            # An error would stop every training on a GPU at its first loss: there is none for its sum over pixels.
+            deterministic="warn" if hardware.deterministic else False,
             sync_batchnorm=synchronise_statistics and hardware.processes > 1 and hardware.device.type == "cuda",
             # The whole run is one epoch of Lightning's: its steps, not its epochs, say where a checkpoint stands.
             max_epochs=1,
@@ -116,6 +120,17 @@ def run_stage(
         trainer.fit(stage, ckpt_path=checkpoint if resumed else None, weights_only=True)
 
 
+def _require_planned_processes(hardware: Hardware) -> None:
+    # Lightning would let each of them train for itself, and write the files of all others.
+    started = int(os.environ.get("WORLD_SIZE", hardware.processes))
+    if started != hardware.processes:
+        raise ValueError(
+            f"The processes that were started must be those of the configuration. Found {started} by `WORLD_SIZE`, "
+            f"and `devices = {hardware.devices}` times `nodes = {hardware.nodes}`. Set `hardware.devices` to the "
+            f"processes of a machine and `hardware.nodes` to the machines, or start without `torchrun`."
+        )
+
+
 def _make_loggers(folder: Path | None) -> list[Logger]:
     """Log to CSV, and to TensorBoard where it is installed; each start of a run into a folder of its own."""
     if folder is None:
@@ -127,11 +142,11 @@ def _make_loggers(folder: Path | None) -> list[Logger]:
 
 
 @contextmanager
-def _surroundings(hardware: Hardware) -> Iterator[None]:
+def _surroundings() -> Iterator[None]:
     """Keep what Lightning changes for a run inside the run."""
-    devices = range(torch.cuda.device_count()) if hardware.device.type == "cuda" else []
     deterministic = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+    # Not the generators of GPUs: to ask for them takes memory on every GPU there is, also on those of others.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         for message, category in _OVERHEARD:
             warnings.filterwarnings("ignore", message, category)
         try:

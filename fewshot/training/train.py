@@ -83,7 +83,7 @@ def train(
             f"no `validate`. Pass a function, or select the last weights."
         )
     batches.check(network, config.count_steps(batches.pool) * config.batch_size)
-    plan = _make_plan(network, batches, config, seed)
+    plan = _make_plan(network, batches, config, seed, hardware)
     stage = EpisodicStage(network, config, plan, batches, workers=hardware.workers, folder=folder)
     selector = _make_selector(network, config, plan, folder, save, validate)
     callbacks: list[lightning.Callback] = [] if selector is None else [selector]
@@ -99,7 +99,9 @@ def train(
     return TrainingResult(tuple(stage.losses), scores, selected, _list_weights(folder))
 
 
-def _make_plan(network: CMNet, batches: FeatureBatches | PixelBatches, config: TrainingConfig, seed: int) -> Plan:
+def _make_plan(
+    network: CMNet, batches: FeatureBatches | PixelBatches, config: TrainingConfig, seed: int, hardware: Hardware
+) -> Plan:
     # How often something is written changes nothing in what is learnt.
     settings = {name: value for name, value in asdict(config).items() if name not in ("checkpoint_every", "keep_every")}
     weights = hash_tensors(network.backbone.state_dict())
@@ -111,7 +113,12 @@ def _make_plan(network: CMNet, batches: FeatureBatches | PixelBatches, config: T
         power=config.power,
         warmup=config.warmup,
         max_gradient_norm=config.max_gradient_norm,
-        recipe={"training": settings, "network": asdict(network.config), "backbone": weights},
+        recipe={
+            "training": settings,
+            "network": asdict(network.config),
+            "backbone": weights,
+            "precision": hardware.precision,
+        },
     )
 
 

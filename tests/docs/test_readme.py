@@ -1,6 +1,5 @@
 """The programs of the README run as printed."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,15 @@ import pytest
 from PIL import Image
 
 from fewshot.checkpoint import save_checkpoint
-from fewshot.demo import PARTIAL, DemoConfig, checkpoint_path
+from fewshot.cli import build_parser
+from fewshot.commands.options import add_base_preset, read_run
+from fewshot.data.fitting import Fit
+from fewshot.demo import WEIGHTS
 from fewshot.model import CMNet, CMNetConfig
+from fewshot.presets import expand_presets
+from tests.docs.pages import ROOT, find_blocks
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PROGRAMS = find_blocks(ROOT / "README.md", "python")
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def after_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mask[10:30, 20:50] = 1
     Image.fromarray(mask).save(example / "support_mask.png")
     network = CMNet(CMNetConfig(backbone="small", width=16, dilations=(1, 2)))
-    save_checkpoint(network, tmp_path / "runs" / "demo" / "partial-transport.safetensors", image_size=48)
+    save_checkpoint(network, tmp_path / "runs" / "demo" / WEIGHTS, fit=Fit(48))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -48,4 +51,7 @@ def test_the_prediction_writes_a_mask_of_the_size_of_the_query(after_the_demo: P
 
 
 def test_the_demo_leaves_the_files_that_the_prediction_reads() -> None:
-    assert str(checkpoint_path(DemoConfig().output, PARTIAL)) in PROGRAMS[1]
+    words = expand_presets(add_base_preset(["demo"]))
+    output = read_run(build_parser().parse_args(words)["demo"]).output
+    assert str(output / WEIGHTS) in PROGRAMS[1]
+    assert str(output / "example") in PROGRAMS[1]

@@ -20,6 +20,12 @@ def test_a_gpu_is_taken_where_there_is_one_unless_told_otherwise(
     assert Hardware(accelerator=accelerator).device.type == device
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"must find a GPU .*\. Found none for PyTorch .*\. Look at the driver"):
+        _ = Hardware(accelerator="gpu").device
+
+
 def test_low_precision_is_mixed_precision() -> None:
     assert Hardware().lightning_precision == "32-true"
     assert Hardware(precision="bf16").lightning_precision == "bf16-mixed"

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,11 @@ def test_what_is_neither_mask_nor_box_is_refused(given: object) -> None:
 @pytest.mark.parametrize("given", [(1, 2, 3, 4), [1, 2, 3, 4], [(1, 2, 3, 4)], ([1, 2, 3, 4],)], ids=str)
 def test_a_single_box_needs_no_list_about_it(given: object) -> None:
     assert list_boxes(given, "photo.png") == [(1, 2, 3, 4)]
+
+
+def test_boxes_may_be_of_numpys_numbers() -> None:
+    given = tuple(np.array([1, 2, 3, 4]))
+    assert list_boxes(given, "photo.png") == list_boxes([given], "photo.png") == [(1, 2, 3, 4)]
 
 
 def test_boxes_become_a_mask_of_the_size_of_the_image() -> None:

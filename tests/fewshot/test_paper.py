@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fewshot.paper import find_table, load_tables
+from fewshot.paper import Printed, find_table, load_tables
 from tests.fewshot.preset_cases import read_presets
 
 MEANS = {
@@ -122,3 +122,11 @@ def test_boxes_change_what_the_supports_of_the_test_are_labelled_with_and_nothin
 def test_an_unknown_table_is_refused(number: str) -> None:
     with pytest.raises(ValueError, match=rf"Found `table = '{number}'`\. Pass one of I, II, .*, VIII-FSS\."):
         find_table(number)
+
+
+def test_the_papers_mean_stands_beside_all_folds_and_its_columns_beside_some() -> None:
+    printed = Printed(51.0, (50.0, 52.0, 54.0, 48.0))
+    assert printed.over() == 51.0
+    assert printed.over((0, 2)) == 52.0
+    assert printed.over((4,)) is None
+    assert Printed(59.1).over((0,)) is None

@@ -11,7 +11,7 @@ from tests.fewshot.preset_cases import BASES, read_presets
 
 def test_there_are_presets_for_every_data_set_and_every_row() -> None:
     rows = [name for name in list_presets() if name.startswith("rows/")]
-    assert set(list_presets()) == {*BASES, *rows, "low_memory", "pfenet_compat"}
+    assert set(list_presets()) == {*BASES, *rows, "on_top/low_memory", "on_top/pfenet_compat"}
     assert len(rows) == 14
 
 
@@ -47,7 +47,7 @@ def test_bases_train_as_the_paper_says(
 
 
 def test_pfenets_traps_are_on_in_their_preset_only() -> None:
-    clean, trapped = read_presets("pascal"), read_presets("pascal", "pfenet_compat")
+    clean, trapped = read_presets("pascal"), read_presets("pascal", "on_top/pfenet_compat")
     assert clean.rule is None
     assert trapped.rule == trapped.evaluation.rule == DrawRule(legacy_class_draw=True)
     assert (clean.network.backbone_bn, trapped.network.backbone_bn) == ("eval", "train")
@@ -58,7 +58,7 @@ def test_pfenets_traps_are_on_in_their_preset_only() -> None:
 
 
 def test_little_memory_is_a_pooled_grid_on_any_base() -> None:
-    assert read_presets("coco", "low_memory").network.matching.grid == 30
+    assert read_presets("coco", "on_top/low_memory").network.matching.grid == 30
     assert read_presets("coco").network.matching.grid is None
 
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 
 from fewshot import records
+from fewshot.data.boxes import SupportAnnotation
 from fewshot.evaluation.protocol import list_episodes
 from fewshot.evaluation.results import Result, read_result
 from fewshot.records import (
@@ -18,6 +19,7 @@ from fewshot.records import (
     keep_configuration,
     picture_networks,
     record_run,
+    record_score,
     trained_weights,
 )
 from fewshot.run_config import RunConfig
@@ -77,16 +79,6 @@ def test_a_network_without_transport_has_no_flows_to_show(config: RunConfig) -> 
     assert [section.title for section in picture_networks(networks, plain)] == ["Segmentations"]
 
 
-@pytest.mark.usefixtures("without_pictures")
-def test_the_result_is_written_last(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[set[str]] = []
-    monkeypatch.setattr(
-        records, "write_result", lambda path, _: seen.append({one.name for one in path.parent.iterdir()})
-    )
-    record_run(replace(config, output=tmp_path), name="tiny")
-    assert seen == [{REPORT, TRAINING}]
-
-
 def test_a_finished_run_is_read_and_not_made_again(
     config: RunConfig, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,17 +108,14 @@ def test_a_run_that_was_trained_but_not_scored_is_only_scored(
 
 
 @pytest.mark.usefixtures("without_pictures")
-def test_a_run_that_was_interrupted_before_its_result_was_written_is_taken_up(
+def test_a_report_that_fails_costs_no_result(
     config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted = replace(config, output=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(records, "write_report", strike)
-        with pytest.raises(KeyboardInterrupt):
-            record_run(interrupted, name="tiny")
-    assert not (tmp_path / RESULT).exists()
+    monkeypatch.setattr(records, "write_report", strike)
+    with pytest.raises(KeyboardInterrupt):
+        record_run(interrupted, name="tiny")
     assert scores_of(record_run(interrupted, name="tiny")) == scores_of(result)
-    assert (tmp_path / REPORT).is_file()
 
 
 def test_an_interrupted_run_of_another_configuration_is_refused(
@@ -185,3 +174,24 @@ def test_weights_of_a_run_are_those_that_were_scored(config: RunConfig, select: 
     training = replace(run_cases.TRAINING, select=select)  # pyright: ignore[reportArgumentType]
     weights = trained_weights(replace(config, training=training))
     assert weights == config.output / TRAINING / f"{name}.safetensors"
+
+
+def test_a_trained_network_is_scored_by_boxes_without_another_training(
+    config: RunConfig, result: Result, tmp_path: Path, without_pictures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "run", strike)
+    boxes = replace(config.evaluation, annotation=SupportAnnotation("box"))
+    asked = replace(config, evaluation=boxes, output=tmp_path / "boxes")
+    scored = record_score(asked, config, name="tiny network")
+    assert scored.network["weights_sha256"] == result.network["weights_sha256"]
+    assert [run.episode_hash for run in scored.runs] == [run.episode_hash for run in result.runs]
+    assert (scored.protocol["annotation"]["kind"], result.protocol["annotation"]["kind"]) == ("box", "mask")
+    assert record_score(asked, config, name="tiny network") == scored
+
+
+def test_a_network_of_another_training_is_not_scored_in_its_place(
+    config: RunConfig, result: Result, tmp_path: Path
+) -> None:
+    other = replace(config, seed=config.seed + 1, output=tmp_path)
+    with pytest.raises(ValueError, match=r"in `evaluation` alone\. Found more differences .* Train a network for it"):
+        record_score(other, config, name="tiny network")

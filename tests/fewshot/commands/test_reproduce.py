@@ -89,7 +89,9 @@ def test_every_table_of_the_paper_is_one_command(made: Made) -> None:
         assert result.protocol["order"] == preset.evaluation.order
         assert result.protocol["annotation"]["kind"] == preset.evaluation.annotation.kind
         assert row.name in made.said
-        assert format(next(iter(row.paper.values())).mean, ".1f") in made.said
+        # One fold of four stands beside the paper's same fold, where it prints that; FSS-1000 has no others.
+        printed = next(iter(row.paper.values())).over(None if made.table.base == "fss1000" else (0,))
+        assert printed is None or format(printed, ".1f") in made.said
     assert len({tuple(run.episode_hash for run in one.runs) for one in made.results.values()}) == 1
     backbones = {(one.origin.settings["multi_task"], one.network["backbone_sha256"]) for one in made.results.values()}
     assert len(backbones) == len({multi_task for multi_task, _ in backbones}), "a random one and a trained one"
@@ -103,7 +105,7 @@ def test_the_summary_has_the_score_of_the_table(made: Made) -> None:
     (row,) = read_summary(made)["rows"]
     result = made.results["CMNet"]
     assert row["ours"] == {str(shot): {"0": [result.summarise(shot, "fb_iou").mean]} for shot in (1, 2)}
-    assert row["paper"] == {"1": {"mean": 73.5, "folds": []}, "5": {"mean": 74.1, "folds": []}}
+    assert row["paper"] == {"1": None, "5": None}, "the paper prints the mean over all folds only"
 
 
 @pytest.mark.parametrize("made", ["IV"], indirect=True)

@@ -6,6 +6,7 @@ from fewshot.data.folds import (
     PASCAL_CLASSES,
     PASCAL_FOLDS,
     CocoFolds,
+    canonical_name,
     check_coco_folds,
     coco_fold,
     consecutive_fold,
@@ -88,3 +89,13 @@ def test_neighbours_are_held_out_together_in_groups_as_equal_as_can_be(
 def test_more_folds_than_classes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Found 3 classes and 4 folds\. Ask for fewer folds"):
         consecutive_fold(0, 3, 4)
+
+
+def test_classes_of_coco_are_known_by_their_names_in_pascal() -> None:
+    assert [canonical_name(name) for name in ("tv", "dining table", "person", "zebra")] == [
+        "tvmonitor",
+        "diningtable",
+        "person",
+        "zebra",
+    ]
+    assert {canonical_name(name) for name in COCO_CLASSES} >= set(PASCAL_CLASSES)

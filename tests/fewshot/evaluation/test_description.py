@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import fewshot
 from fewshot.data.dataset import DataSet
 from fewshot.data.folder import Folder
 from fewshot.data.index import Index
@@ -100,3 +101,8 @@ def test_network_is_described_by_its_configuration_and_weights(photographs: Fold
         next(other.reduction.parameters()).add_(1)
     assert describe_network(other)["weights_sha256"] != described["weights_sha256"]
     assert describe_network(other)["backbone_sha256"] == described["backbone_sha256"]
+
+
+def test_a_change_anywhere_in_the_package_is_noted_beside_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewshot.evaluation.description.find_commit", str)
+    assert describe_environment(torch.device("cpu"))["commit"] == str(Path(fewshot.__file__).parent)

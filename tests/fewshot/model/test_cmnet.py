@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from fewshot.episode import Episode
 from fewshot.model.cmnet import CMNet, count_parameters
 from fewshot.model.config import CMNetConfig
+from fewshot.model.decoder import Decoded
 from fewshot.model.matching_config import MatchingConfig
 
 MakeConfig = Callable[..., CMNetConfig]
@@ -120,3 +121,17 @@ def test_the_stages_of_the_papers_network_have_as_many_weights_as_its_equations_
 def test_stages_without_weights_are_not_counted(make_config: MakeConfig) -> None:
     network = CMNet(make_config(position="none", message_flow=()))
     assert count_parameters(network).keys() == {"backbone", "reduction", "refinement"}
+
+
+@pytest.mark.parametrize("side", [29, 30, 32, 33])
+def test_the_answer_of_a_node_stands_where_the_backbone_looked(
+    side: int, make_config: MakeConfig, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(make_config())
+    nodes = -(-side // model.backbone.stride)
+    answer = torch.randn(1, 2, nodes, nodes)
+    monkeypatch.setattr(model.refinement, "forward", lambda *_: (Decoded(answer),))
+    image = torch.randn(1, 3, side, side)
+    logits = model(Episode(image[None], torch.ones(1, 1, side, side, dtype=torch.long), image)).logits
+    assert logits.shape[-2:] == (side, side)
+    assert_close(logits[..., :: model.backbone.stride, :: model.backbone.stride], answer)

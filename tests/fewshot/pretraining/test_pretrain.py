@@ -101,6 +101,14 @@ def test_another_training_is_not_mistaken_for_this_one(trained: Trained, cache: 
     assert len(paths) == 5
 
 
+def test_a_backbone_of_low_precision_is_not_mistaken_for_one_of_full(
+    trained: Trained, cache: Path, tiny_cache: Path
+) -> None:
+    rough = pretrain_tiny(cache, tiny_cache, hardware=replace(CPU, precision="bf16"))[1]
+    assert not rough.reused
+    assert rough.path != trained[1].path
+
+
 def test_how_often_something_is_looked_at_makes_no_other_training(
     trained: Trained, cache: Path, tiny_cache: Path
 ) -> None:

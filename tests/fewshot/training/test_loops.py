@@ -1,6 +1,7 @@
 import csv
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from fewshot.hardware import Hardware
 from fewshot.training.keeping import RESUME, Saver
-from fewshot.training.loops import NamedProgressBar, run_stage
+from fewshot.training.loops import NamedProgressBar, _surroundings, run_stage
 from tests.fewshot.training.test_stages import Numbers, Recorder
 from tests.fewshot.training_cases import CPU
 
@@ -49,6 +50,35 @@ def test_a_stage_leaves_the_random_generator_as_it_was() -> None:
     state = torch.get_rng_state()
     run(Recorder())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_stage_leaves_gpus_alone_that_it_does_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(device: object = "cuda") -> None:
+        raise AssertionError(f"{device} was touched")
+
+    monkeypatch.setattr("torch.cuda.get_rng_state", refuse)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with _surroundings():
+        torch.manual_seed(0)
+
+
+def test_processes_that_the_configuration_knows_nothing_of_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ValueError, match=r"Found 4 by `WORLD_SIZE`, and `devices = 1` .*\. Set `hardware\.devices`"):
+        run(Recorder())
+
+
+def test_what_has_no_deterministic_algorithm_is_told_and_not_refused() -> None:
+    class Look(Callback):
+        modes: ClassVar[list[bool]] = []
+
+        def on_train_batch_start(self, *_: object) -> None:
+            self.modes.append(torch.is_deterministic_algorithms_warn_only_enabled())
+
+    hardware = Hardware(accelerator="cpu", deterministic=True)
+    run_stage(Recorder(), hardware=hardware, folder=None, callbacks=[Look()], description="Counting")
+    assert Look.modes == [True] * 5
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def test_a_stage_leaves_the_choice_of_algorithms_as_it_was() -> None:

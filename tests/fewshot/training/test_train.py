@@ -163,8 +163,9 @@ def test_a_finished_training_gives_its_result_again(tiny_cache: Path, tmp_path: 
         ({"seed": 8}, "seed"),
         ({"config": replace(CONFIG, shot=2)}, r"recipe\.training\.shot`, `source\.episodes"),
         ({"network": replace(NETWORK, dropout=0.2)}, r"recipe\.network\.dropout"),
+        ({"hardware": replace(CPU, precision="bf16")}, r"recipe\.precision"),
     ],
-    ids=["seed", "configuration", "network"],
+    ids=["seed", "configuration", "network", "precision"],
 )
 def test_another_training_is_not_resumed(change: dict, named: str, tiny_cache: Path, tmp_path: Path) -> None:
     run_tiny(tmp_path, tiny_cache, CONFIG)
