@@ -45,14 +45,19 @@ def keep_configuration(folder: Path, text: str) -> None:
     if not path.exists():
         write_whole(path, text.encode())
         return
-    there = path.read_text(encoding="utf-8")
-    if there != text:
-        pairs = zip(there.splitlines(), text.splitlines(), strict=False)
-        change = next((f"{old.strip()!r} where {new.strip()!r} is asked for" for old, new in pairs if old != new), "")
+    there, asked = _list_options(path.read_text(encoding="utf-8")), _list_options(text)
+    if there != asked:
+        pairs = zip(there, asked, strict=False)
+        change = next((f"{old!r} where {new!r} is asked for" for old, new in pairs if old != new), "")
         raise ValueError(
             f"`output` must be a new folder, or that of the very same run, which is then resumed. Found another "
             f"configuration in {path}: {change or 'more or fewer options'}. Choose another folder, or delete this one."
         )
+
+
+def _list_options(text: str) -> list[str]:
+    # Without those that are null, which have not always been written; every other option has its line.
+    return [line.strip() for line in text.splitlines() if not line.endswith(": null")]
 
 
 def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) -> Result:

@@ -38,8 +38,11 @@ def read_run(options: Namespace) -> RunConfig:
 
 
 def dump_run(options: Namespace) -> str:
-    """Write parsed options as YAML that `--config` takes; those of a command beside the run's are left out."""
-    return _run_parser().dump(_select(options))
+    """Write parsed options as YAML that `--config` takes; those of a command beside the run's are left out.
+
+    What is None is written too, so that it stays None on top of a preset that has something there.
+    """
+    return _run_parser().dump(_select(options), skip_unset=False)
 
 
 @cache

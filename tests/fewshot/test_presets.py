@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fewshot.data.pools import DrawRule
-from fewshot.presets import expand_presets, list_presets, locate_preset
+from fewshot.presets import expand_presets, is_base, list_presets, locate_preset
 from tests.fewshot.preset_cases import BASES, read_presets
 
 
@@ -13,6 +13,11 @@ def test_there_are_presets_for_every_data_set_and_every_row() -> None:
     rows = [name for name in list_presets() if name.startswith("rows/")]
     assert set(list_presets()) == {*BASES, *rows, "on_top/low_memory", "on_top/pfenet_compat"}
     assert len(rows) == 14
+
+
+def test_bases_are_told_from_what_goes_on_top() -> None:
+    assert {name for name in list_presets() if is_base(name)} == set(BASES)
+    assert not is_base("own.yaml")
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -137,6 +137,8 @@ def test_the_configuration_is_kept_with_the_run(tmp_path: Path) -> None:
     keep_configuration(tmp_path / "run", "seed: 1\nfold: 0\n")
     assert path.read_text(encoding="utf-8") == "seed: 1\nfold: 0\n"
     assert path.stat().st_mtime_ns == written
+    keep_configuration(tmp_path / "run", "seed: 1\nweights: null\nfold: 0\n")
+    assert path.stat().st_mtime_ns == written, "null or not said is the same"
 
 
 @pytest.mark.parametrize(
@@ -145,6 +147,7 @@ def test_the_configuration_is_kept_with_the_run(tmp_path: Path) -> None:
         ("seed: 2\nfold: 0\n", r"'seed: 1' where 'seed: 2' is asked for"),
         ("seed: 1\nfold: 3\nnew: 1\n", r"'fold: 0' where 'fold: 3' is asked for"),
         ("seed: 1\nfold: 0\nnew: 1\n", r"more or fewer options"),
+        ("seed: null\nfold: 0\n", r"'seed: 1' where 'fold: 0' is asked for"),
     ],
 )
 def test_the_folder_of_another_configuration_is_refused_with_what_differs(
@@ -177,9 +180,10 @@ def test_weights_of_a_run_are_those_that_were_scored(config: RunConfig, select: 
 
 
 def test_a_trained_network_is_scored_by_boxes_without_another_training(
-    config: RunConfig, result: Result, tmp_path: Path, without_pictures: None, monkeypatch: pytest.MonkeyPatch
+    config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "run", strike)
+    monkeypatch.setattr(records, "PICTURED_TASKS", 1)
     boxes = replace(config.evaluation, annotation=SupportAnnotation("box"))
     asked = replace(config, evaluation=boxes, output=tmp_path / "boxes")
     scored = record_score(asked, config, name="tiny network")
@@ -195,3 +199,9 @@ def test_a_network_of_another_training_is_not_scored_in_its_place(
     other = replace(config, seed=config.seed + 1, output=tmp_path)
     with pytest.raises(ValueError, match=r"in `evaluation` alone\. Found more differences .* Train a network for it"):
         record_score(other, config, name="tiny network")
+
+
+def test_a_network_must_be_trained_before_it_is_scored_in_another_way(config: RunConfig, tmp_path: Path) -> None:
+    trained = replace(config, output=tmp_path / "trained")
+    with pytest.raises(FileNotFoundError, match=r"must name a checkpoint\. Found nothing at .*trained.*last"):
+        record_score(replace(trained, output=tmp_path / "boxes"), trained, name="tiny network")

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,6 +13,9 @@ from fewshot.checkpoint import load_checkpoint
 from fewshot.data.augmentation import Augmentation
 from fewshot.data.folder import Folder
 from fewshot.data.storage import hash_tensors, load_tensors, save_tensors
+from fewshot.evaluation.evaluate import evaluate_fold
+from fewshot.evaluation.protocol import EvaluationConfig
+from fewshot.evaluation.results import Origin, Result
 from fewshot.model.cmnet import CMNet
 from fewshot.pretraining.pretrain import Supervision, pretrain
 from fewshot.pretraining.stage1 import LeakageError
@@ -93,6 +96,13 @@ def test_a_random_backbone_is_warned_of(config: RunConfig, caplog: pytest.LogCap
     assert "The backbone is random: `weights` names no file, and `multi_task` is off." in caplog.text
 
 
+def test_a_supervised_stage_that_starts_from_a_random_backbone_is_warned_of(
+    config: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_network(replace(config, multi_task=True, cache=tmp_path), config.data.load_index(0))
+    assert "The supervised stage starts from a random backbone: `weights` names no file." in caplog.text
+
+
 def test_weights_from_a_file_fill_the_backbone(
     config: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,32 +152,35 @@ def test_a_backbone_of_another_fold_is_refused(photograph_run: RunConfig) -> Non
     assert not photograph_run.output.exists()
 
 
-@pytest.mark.parametrize(("select", "classes"), [("base_val", "held-in"), ("test", "held-out")])
+@pytest.mark.parametrize(
+    ("select", "classes", "held"), [("base_val", "held-in", "held_in"), ("test", "held-out", "held_out")]
+)
 def test_the_best_weights_are_scored_and_the_result_says_by_what(
-    select: Literal["base_val", "test"], classes: str, tmp_path: Path
+    select: Literal["base_val", "test"], classes: str, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So fast that the score goes up and down.
-    training = replace(
-        run_cases.TRAINING,
-        steps=4,
-        optimizer="adamw",
-        learning_rate=0.2,
-        dice_weight=2.0,
-        select=select,
-        validate_every=1,
-    )
+    validated: list[EvaluationConfig] = []
+
+    def evaluate(*arguments: Any, origin: Origin, cache: Path) -> Result:
+        """Evaluate; let the second of four validations have the best score."""
+        result = evaluate_fold(*arguments, origin=origin, cache=cache)
+        if origin.selection != "in training":
+            return result
+        validated.append(arguments[-1])
+        score = replace(result.runs[0].scores, miou=(1.0, 3.0, 2.0, 0.0)[len(validated) - 1])
+        return replace(result, runs=(replace(result.runs[0], scores=score),))
+
+    monkeypatch.setattr("fewshot.runs.evaluate_fold", evaluate)
+    training = replace(run_cases.TRAINING, steps=4, select=select, validate_every=1)
     evaluation = replace(EVALUATION, rule=RULE, episodes=4)
-    config = make_run(tmp_path, tmp_path, data=Tiles(), rule=RULE, training=training, evaluation=evaluation)
-    found = run(config)
-    scores, step = found.trained.scores, found.trained.selected_step
-    assert list(scores) == [1, 2, 3, 4]
-    assert scores[step] == max(scores.values()) > scores[4], "the last weights are not the best"
-    assert found.result.origin.selection == f"best mIoU on {classes} classes, step {step}"
+    found = run(make_run(tmp_path, tmp_path, data=Tiles(), rule=RULE, training=training, evaluation=evaluation))
+    assert found.trained.scores == {1: 1.0, 2: 3.0, 3: 2.0, 4: 0.0}
+    assert found.trained.selected_step == 2
+    assert found.result.origin.selection == f"best mIoU on {classes} classes, step 2"
+    assert {(one.classes, one.shots, one.seeds) for one in validated} == {(held, (1,), (8,))}, "other episodes"
     assert tuple(found.result.data["images_of"]) == ("2",), "the result is on held-out classes, whatever chose"
-    if select == "test":
-        assert found.result.runs[0].scores.miou == scores[step], "the same lists, the same weights"
-    best = load_checkpoint(tmp_path / TRAINING / "best.safetensors").model
+    best, last = (load_checkpoint(tmp_path / TRAINING / f"{name}.safetensors").model for name in ("best", "last"))
     assert list_differing(best.state_dict(), found.network.state_dict()) == []
+    assert list_differing(best.state_dict(), last.state_dict())
 
 
 def test_classes_that_no_test_image_shows_cannot_choose_weights(photographs: Folder, tmp_path: Path) -> None:
@@ -176,6 +189,13 @@ def test_classes_that_no_test_image_shows_cannot_choose_weights(photographs: Fol
     with pytest.raises(ValueError, match=r"at least `shot \+ 1 = 2` images .* Found 0 for class 3 under"):
         run(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_too_few_images_to_train_with_are_refused_before_the_backbone_is(config: RunConfig, tmp_path: Path) -> None:
+    asked = replace(config, output=tmp_path / "run", cache=tmp_path / "cache", multi_task=True)
+    with pytest.raises(ValueError, match=r"at least `shot \+ 1 = 31` images .* Found \d+ for class 1 under"):
+        run(replace(asked, training=replace(run_cases.TRAINING, shot=30)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_few_images_for_the_shots_are_refused_before_anything_is_trained(config: RunConfig, tmp_path: Path) -> None:

@@ -50,12 +50,20 @@ def test_options_override_configurations_before_them(own: str) -> None:
 
 
 def test_what_was_read_is_written_as_what_reads_the_same(tmp_path: Path) -> None:
-    presets = ["--config=pascal", "--config=pfenet_compat", "--config=rows/boxes"]
+    presets = ["--config=pascal", "--config=on_top/pfenet_compat", "--config=rows/boxes"]
     options = parse_run([*expand_presets(presets), *GIVEN])
     (tmp_path / "config.yaml").write_text(dump_run(options), encoding="utf-8")
     again = parse_run(["--config", str(tmp_path / "config.yaml")])
     assert read_run(again) == read_run(options)
     assert dump_run(again) == dump_run(options)
+
+
+def test_what_was_none_stays_none_on_top_of_another_preset(tmp_path: Path) -> None:
+    options = parse_run([*expand_presets(["--config=synthetic"]), "--output=run"])
+    (tmp_path / "config.yaml").write_text(dump_run(options), encoding="utf-8")
+    found = read("--config=pascal", "--config", str(tmp_path / "config.yaml"))
+    assert (found.augmentation, found.training.epochs, found.training.steps) == (None, None, 700)
+    assert found == read_run(options)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +116,13 @@ def test_steps_on_top_of_a_preset_with_epochs_must_say_which_holds() -> None:
     [
         (["demo"], ["demo", "--config", "synthetic"]),
         (["demo", "--seed=1"], ["demo", "--config", "synthetic", "--seed=1"]),
-        (["demo", "--config=own.yaml"], ["demo", "--config=own.yaml"]),
-        (["demo", "--config", "own.yaml"], ["demo", "--config", "own.yaml"]),
+        (["demo", "--config=own.yaml"], ["demo", "--config", "synthetic", "--config=own.yaml"]),
+        (["demo", "--config", "own.yaml"], ["demo", "--config", "synthetic", "--config", "own.yaml"]),
+        (["demo", "--config", "photographs"], ["demo", "--config", "photographs"]),
+        (
+            ["reproduce", "--table=I", "--config=on_top/low_memory"],
+            ["reproduce", "--config", "pascal", "--table=I", "--config=on_top/low_memory"],
+        ),
         (["reproduce", "--table", "V"], ["reproduce", "--config", "coco", "--table", "V"]),
         (["reproduce", "--table=VII"], ["reproduce", "--config", "fss1000", "--table=VII"]),
         (["reproduce", "--table=III", "--config=synthetic"], ["reproduce", "--table=III", "--config=synthetic"]),
@@ -120,7 +133,9 @@ def test_steps_on_top_of_a_preset_with_epochs_must_say_which_holds() -> None:
     ],
     ids=str,
 )
-def test_demo_and_tables_have_a_preset_of_their_own_unless_one_is_named(words: list[str], expected: list[str]) -> None:
+def test_demo_and_tables_start_from_a_preset_of_their_own_unless_another_is_named(
+    words: list[str], expected: list[str]
+) -> None:
     assert add_base_preset(words) == expected
 
 

@@ -107,7 +107,7 @@ def test_two_processes_score_their_weights_as_one_does(tiny_cache: Path, tmp_pat
 
 def test_pfenets_traps_can_be_trained_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "PICTURED_TASKS", 1)
-    presets = ["--config=pascal", "--config=pfenet_compat", "--network.stem=plain"]
+    presets = ["--config=pascal", "--config=on_top/pfenet_compat", "--network.stem=plain"]
     folders = [f"--output={tmp_path / 'run'}", f"--cache={tmp_path / 'cache'}"]
     main(["train", *presets, *write_voc(tmp_path / "VOC2012"), *SIZES, *folders])
     result = read_result(tmp_path / "run" / RESULT)
