@@ -2,7 +2,8 @@
 
 python benchmarks/fill_experiment.py
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`, NAME being a file of benchmarks/results/experiment.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`, NAME being a file of benchmarks/results/experiment: a
+table of the paper, or the maps of `benchmarks/bench_maps.py`.
 """
 
 import json
@@ -28,6 +29,8 @@ def fill(page: str) -> str:
 
 def format_table(record: dict[str, Any]) -> str:
     """Lay out a table of the paper: ours, and every row above the first one on the same folds, seeds and episodes."""
+    if "maps" in record:
+        return format_maps(record)
     shot = min(record["rows"][0]["ours"], key=int)
     first = _list_runs(record["rows"][0], shot)
     printed = record["rows"][0]["paper"].get(shot)
@@ -51,6 +54,15 @@ def format_table(record: dict[str, Any]) -> str:
             cells[4] = f"{paper:.1f}"
             cells[5] = "" if same else f"{paper - printed:+.1f}"
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def format_maps(record: dict[str, Any]) -> str:
+    """Lay out what maps are worth before anything is trained."""
+    lines = ["| map | average precision | above full transport |", "|---|---|---|"]
+    for name, one in record["maps"].items():
+        change = "" if name == "full" else f"{one['above full']:+.3f} ± {one['standard error']:.3f}"
+        lines.append(f"| {name} | {one['precision']:.3f} | {change} |")
     return "\n".join(lines) + "\n"
 
 
