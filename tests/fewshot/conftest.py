@@ -61,7 +61,9 @@ def tiny_network() -> CMNet:
         message_flow=(),
         prior=False,
         transport="none",
+        decoder="aspp",
         dilations=(1, 2),
         dropout=0.1,
+        refinement_passes=0,
     )
     return CMNet(config)
