@@ -247,5 +247,4 @@ def check_fold(number: int, folds: int) -> None:
 
 
 def _hold_out(number: int, held_out: tuple[int, ...], class_count: int) -> Fold:
-    held_in = tuple(label for label in range(1, class_count + 1) if label not in held_out)
-    return Fold(number, held_in, held_out)
+    return Fold(number, tuple(label for label in range(1, class_count + 1) if label not in held_out), held_out)
