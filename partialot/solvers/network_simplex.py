@@ -122,7 +122,7 @@ def pivot(
     Raises:
         SolverError: POT ended in a way that no problem of ours should lead to.
     """
-    # Importing POT takes longer than importing this package and half of PyTorch: whoever solves with `reg` needs it not.
+    # Not for those who solve with `reg`: importing POT takes half as long as PyTorch (`benchmarks/bench_import.py`).
     from ot import emd  # pyright: ignore[reportMissingTypeStubs]
 
     total = source.sum()
