@@ -59,6 +59,7 @@ bench: setup ## Time partialot against its peers on this CPU; writes benchmarks/
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_exact.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_gap.py
 	$(BIN)/python benchmarks/bench_lazy.py
+	$(BIN)/python benchmarks/bench_import.py
 	$(BIN)/python benchmarks/make_page.py
 
 docs: setup ## Draw the figures of docs/ anew and check every link (the pages are Markdown; no site is built yet)

@@ -195,6 +195,25 @@ def network(record: dict[str, Any]) -> Iterator[str]:
         yield table(headers[title], [[name, *cells] for name, cells in rows.items()])
 
 
+def imports(record: dict[str, Any]) -> Iterator[str]:
+    """What is waited for before anything is computed."""
+    yield "## Imports and help\n"
+    yield (
+        f"`{record['command']}`. Processor time of a fresh interpreter, user's and system's, bytecode written before; "
+        f"beyond PyTorch: the median of the differences within a turn. {measured_on(record['machine'])}"
+    )
+    rows = [
+        [
+            name,
+            number(row["median_ms"]),
+            f"{number(row['low_ms'])}–{number(row['high_ms'])}",
+            number(row["beyond_torch_ms"]),
+        ]
+        for name, row in record["results"].items()
+    ]
+    yield table(["", "ms, median", "quartiles", "beyond `import torch`, ms"], rows)
+
+
 def exact(record: dict[str, Any]) -> Iterator[str]:
     """To a certified gap, beside the network simplex."""
     yield "## To a certified gap\n"
@@ -218,6 +237,7 @@ PAGES = {
             "exact_3000": programmes,
             "formulations": formulations,
             "lazy": lazy,
+            "import": imports,
             "cmnet": network,
         },
     ),

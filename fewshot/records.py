@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import distributed
 
 from fewshot.checkpoint import load_checkpoint
 from fewshot.data.episodes import TestEpisodes, collate_tests
@@ -18,6 +17,7 @@ from fewshot.episode import Episode
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.protocol import list_episodes, open_pool
 from fewshot.evaluation.results import Origin, Result, read_result, write_result
+from fewshot.hardware import is_first_process
 from fewshot.model.cmnet import CMNet
 from fewshot.reporting.report import Report, Section, write_report
 from fewshot.reporting.sections import matching_section, pictures_section, training_section
@@ -75,7 +75,7 @@ def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) ->
     if there is not None:
         return there
     finished = run(config)
-    if _is_first_process():
+    if is_first_process():
         # The result first: a picture that fails must not cost an evaluation.
         write_result(config.output / RESULT, finished.result)
         write_report(report_run(finished, config, name=name, commands=commands), config.output / REPORT)
@@ -108,7 +108,7 @@ def record_score(config: RunConfig, trained: RunConfig, *, name: str, commands: 
     result = evaluate_fold(
         network, config.data, config.fold, config.evaluation, origin=origin, cache=config.feature_cache
     )
-    if _is_first_process():
+    if is_first_process():
         write_result(config.output / RESULT, result)
         scores, *others = result_sections({name: [result]}, commands=commands)
         sections = (scores, *picture_networks({name: network}, config), *others)
@@ -185,7 +185,3 @@ def trained_weights(config: RunConfig) -> Path:
     """Say where the weights of a finished run are, those that were scored."""
     name = "last" if config.training.select == "last" else "best"
     return config.output / TRAINING / f"{name}.safetensors"
-
-
-def _is_first_process() -> bool:
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0

@@ -7,12 +7,11 @@ import pytest
 from PIL import Image
 
 from fewshot.checkpoint import save_checkpoint
-from fewshot.cli import build_parser
-from fewshot.commands.options import add_base_preset, read_run
+from fewshot.cli import parse
+from fewshot.commands.options import read_run
 from fewshot.data.fitting import Fit
 from fewshot.demo import WEIGHTS
 from fewshot.model import CMNet, CMNetConfig
-from fewshot.presets import expand_presets
 from tests.docs.pages import ROOT, find_blocks
 
 PROGRAMS = find_blocks(ROOT / "README.md", "python")
@@ -51,7 +50,6 @@ def test_the_prediction_writes_a_mask_of_the_size_of_the_query(after_the_demo: P
 
 
 def test_the_demo_leaves_the_files_that_the_prediction_reads() -> None:
-    words = expand_presets(add_base_preset(["demo"]))
-    output = read_run(build_parser().parse_args(words)["demo"]).output
+    output = read_run(parse(["demo"])["demo"]).output
     assert str(output / WEIGHTS) in PROGRAMS[1]
     assert str(output / "example") in PROGRAMS[1]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fewshot.cli import main
-from fewshot.commands.options import add_base_preset, parse_run, read_run
+from fewshot.commands.bases import add_base_preset
+from fewshot.commands.options import parse_run, read_run
 from fewshot.demo import PAGE
 from fewshot.evaluation.results import Result, read_result
 from fewshot.presets import expand_presets

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fewshot.commands.options import add_base_preset, dump_run, format_scores, parse_run, read_run
+from fewshot.commands.bases import add_base_preset
+from fewshot.commands.options import dump_run, format_scores, parse_run, read_run
 from fewshot.data.augmentation import Augmentation
 from fewshot.evaluation.results import Result, read_result
 from fewshot.presets import expand_presets
