@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import yaml
-from torch import distributed
 
 from fewshot.checkpoint import load_checkpoint
 from fewshot.data.episodes import TestEpisodes, collate_tests
@@ -22,6 +21,7 @@ from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.protocol import list_episodes, open_pool
 from fewshot.evaluation.results import Origin, Result, read_result, write_result
 from fewshot.model.cmnet import CMNet
+from fewshot.processes import find_rank
 from fewshot.reporting.report import Report, Section, write_report
 from fewshot.reporting.sections import matching_section, pictures_section, training_section
 from fewshot.reporting.summaries import result_sections
@@ -232,4 +232,4 @@ def trained_weights(config: RunConfig) -> Path:
 
 
 def _is_first_process() -> bool:
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+    return find_rank()[0] == 0

@@ -18,6 +18,7 @@ from fewshot.evaluation.results import Origin, Result
 from fewshot.model.backbone import Backbone, build_backbone, load_backbone_weights
 from fewshot.model.cmnet import CMNet
 from fewshot.pretraining.pretrain import Supervision, load_stage1, pretrain
+from fewshot.processes import first_process_first, join_processes, require_shared_folder
 from fewshot.run_config import RunConfig
 from fewshot.training.batches import FeatureBatches, PixelBatches
 from fewshot.training.train import TrainingResult, train
@@ -51,10 +52,15 @@ def run(config: RunConfig) -> Run:
 
     Raises:
         NonFiniteLossError: Training broke down; the batch is kept in the folder.
-        ValueError: Data, weights or a state in the folder do not fit the configuration.
+        ValueError: Data, weights or a state in the folder do not fit the configuration, or several processes do not
+            share its folders.
         FileNotFoundError: Files of the data set or of weights are missing.
     """
-    index = config.data.load_index(config.fold)
+    join_processes(config.hardware.device)
+    for folder in (config.output, config.cache):
+        require_shared_folder(folder)
+    with first_process_first():
+        index = config.data.load_index(config.fold)
     check_episodes(config, index)
     network = build_network(config, index)
     trained = train_network(network, config, index)

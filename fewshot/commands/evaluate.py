@@ -15,6 +15,7 @@ from fewshot.data.folds import canonical_name
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.protocol import EvaluationConfig, open_pool
 from fewshot.evaluation.results import Origin, write_result
+from fewshot.processes import find_rank, first_process_first, join_processes
 from fewshot.records import CONFIGURATION, REPORT, RESULT
 from fewshot.reporting.report import Report, write_report
 from fewshot.reporting.summaries import result_sections
@@ -39,12 +40,14 @@ def build_evaluate_parser() -> ArgumentParser:
         "--fit", type=Literal["trained", "asked"], default="trained", help="size of images: as trained, or as asked for"
     )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    cache_help = "folder of features that are computed once, as `fewshot train` keeps them; default: images are read"
+    parser.add_argument("--cache", type=Path | None, default=None, help=cache_help)
     parser.add_class_arguments(EvaluationConfig, "evaluation")
     return parser
 
 
 def run_evaluate(options: Namespace, command: str) -> str:
-    """Score a checkpoint and say what came out.
+    """Score a checkpoint and say what came out; processes that `torchrun` started share the episodes.
 
     Args:
         options: As `build_evaluate_parser` parses them, not instantiated.
@@ -56,6 +59,9 @@ def run_evaluate(options: Namespace, command: str) -> str:
     """
     values = build_evaluate_parser().instantiate(options)
     dataset: DataSet = values.data
+    device = join_processes(choose_device(values.device))
+    with first_process_first():
+        dataset.load_index(values.fold)
     checkpoint = load_checkpoint(values.checkpoint)
     config: EvaluationConfig = values.evaluation
     _refuse_run(values.output)
@@ -66,13 +72,14 @@ def run_evaluate(options: Namespace, command: str) -> str:
         config = replace(config, exclude=tuple(dict.fromkeys((*config.exclude, *checkpoint.trained_on))))
     if values.seen == "refuse":
         _refuse_seen(checkpoint.trained_on, dataset, values.fold, config)
-    network = checkpoint.model.to(choose_device(values.device))
+    network = checkpoint.model.to(device)
     origin = Origin(f"file {values.checkpoint.name}", checkpoint.settings.get("convention"), checkpoint.settings)
-    result = evaluate_fold(network, dataset, values.fold, config, origin=origin)
-    write_result(values.output / RESULT, result)
-    sections = result_sections({"CMNet": [result]}, commands=[command])
-    summary = f"Scores of {values.checkpoint.name} on fold {values.fold} of {type(dataset).__name__}."
-    write_report(Report("Evaluation", summary, sections), values.output / REPORT)
+    result = evaluate_fold(network, dataset, values.fold, config, origin=origin, cache=values.cache)
+    if find_rank()[0] == 0:
+        write_result(values.output / RESULT, result)
+        sections = result_sections({"CMNet": [result]}, commands=[command])
+        summary = f"Scores of {values.checkpoint.name} on fold {values.fold} of {type(dataset).__name__}."
+        write_report(Report("Evaluation", summary, sections), values.output / REPORT)
     return f"{format_scores({'CMNet': result})}\nReport: {values.output / REPORT}"
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Integer, UInt8
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -27,6 +27,7 @@ from fewshot.evaluation.protocol import EpisodeList, EvaluationConfig, list_epis
 from fewshot.evaluation.results import EpisodeResult, Evaluation, Origin, Result
 from fewshot.model.cmnet import CMNet
 from fewshot.model.encoded import EncodedEpisode
+from fewshot.processes import find_rank
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def evaluate(
         UnreadableImageError: An image cannot be read.
     """
     start = time.perf_counter()
-    rank, processes = _find_rank()
+    rank, processes = find_rank()
     device = next(network.parameters()).device
     total = len(episodes.specs)
     shares = [list(range(total)[first : first + config.batch_size]) for first in range(0, total, config.batch_size)]
@@ -213,9 +214,3 @@ def _prepared(network: CMNet, config: EvaluationConfig) -> Iterator[None]:
             yield
     finally:
         network.train(training)
-
-
-def _find_rank() -> tuple[int, int]:
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1

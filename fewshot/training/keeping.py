@@ -11,6 +11,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from fewshot.data.storage import write_whole
+from fewshot.processes import require_shared_folder
 
 RESUME = "resume.ckpt"
 """Name of the state to resume from, in the folder of a run."""
@@ -67,7 +68,12 @@ class Saver(lightning.Callback):
         self.every, self.keep_every, self.fresh = every, keep_every, fresh
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Remove what killed trainings left half-written, and a checkpoint that must not be resumed from."""
+        """Remove what killed trainings left half-written, and a checkpoint that must not be resumed from.
+
+        Raises:
+            ValueError: The processes do not share the folder: one would resume, and others begin.
+        """
+        require_shared_folder(self.folder)
         if trainer.is_global_zero:
             for left in self.folder.glob("*.part"):
                 left.unlink()
