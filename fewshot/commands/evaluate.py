@@ -42,7 +42,10 @@ def build_evaluate_parser() -> ArgumentParser:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
     cache_help = "folder of features that are computed once, as `fewshot train` keeps them; default: images are read"
     parser.add_argument("--cache", type=Path | None, default=None, help=cache_help)
-    parser.add_class_arguments(EvaluationConfig, "evaluation")
+    parser.add_class_arguments(EvaluationConfig, "evaluation", skip={"fit"})
+    # None tells what nobody gave from the default values given in full.
+    fit_help = "how images come to the size of the network, with `--fit asked`"
+    parser.add_argument("--evaluation.fit", type=Fit | None, default=None, help=fit_help)
     return parser
 
 
@@ -63,11 +66,8 @@ def run_evaluate(options: Namespace, command: str) -> str:
     with first_process_first():
         dataset.load_index(values.fold)
     checkpoint = load_checkpoint(values.checkpoint)
-    config: EvaluationConfig = values.evaluation
+    config = choose_fit(values.evaluation, values.evaluation.fit, checkpoint.fit, how=values.fit)
     _refuse_run(values.output)
-    if values.fit == "trained":
-        _refuse_fit(config.fit, checkpoint.fit)
-        config = replace(config, fit=checkpoint.fit)
     if values.seen == "exclude":
         config = replace(config, exclude=tuple(dict.fromkeys((*config.exclude, *checkpoint.trained_on))))
     if values.seen == "refuse":
@@ -91,12 +91,25 @@ def _refuse_run(output: Path) -> None:
         )
 
 
-def _refuse_fit(asked: Fit, trained: Fit) -> None:
-    if asked not in (EvaluationConfig().fit, trained):
+def choose_fit(
+    config: EvaluationConfig, asked: Fit | None, trained: Fit, *, how: Literal["trained", "asked"]
+) -> EvaluationConfig:
+    """Say how images come to the size of the network: as it was trained, or as asked for.
+
+    Raises:
+        ValueError: Something is asked for that would not be taken, or nothing is although it should be.
+    """
+    if how == "asked" and asked is None:
+        raise ValueError(
+            f"`--fit asked` must go with `--evaluation.fit`. Found none for a network that was trained with {trained}. "
+            f"Add `--evaluation.fit.size` and `--evaluation.fit.mode`, or leave `--fit` out."
+        )
+    if how == "trained" and asked not in (None, trained):
         raise ValueError(
             f"`--evaluation.fit` must go with `--fit asked`. Found {asked} for a network that was trained with "
             f"{trained}. Add `--fit asked`, or leave `--evaluation.fit` out."
         )
+    return replace(config, fit=trained if asked is None else asked)
 
 
 def _refuse_seen(trained_on: Sequence[str], dataset: DataSet, fold: int, config: EvaluationConfig) -> None:

@@ -128,10 +128,18 @@ def test_images_are_as_large_as_trained_on_unless_asked_otherwise(
     assert evaluate(own_run, tmp_path, *own_run.data, *options).protocol["fit"] == fit
 
 
-def test_a_size_that_would_not_be_taken_is_refused(own_run: OwnRun, tmp_path: Path) -> None:
-    message = r"must go with `--fit asked`\. Found Fit\(size=40, mode='pad'\) for .*size=32.*\. Add `--fit asked`"
+@pytest.mark.parametrize("size", [40, Fit().size], ids=["another", "the default"])
+def test_a_size_that_would_not_be_taken_is_refused(size: int, own_run: OwnRun, tmp_path: Path) -> None:
+    message = rf"must go with `--fit asked`\. Found Fit\(size={size}, mode='pad'\) for .*size=32.*\. Add `--fit asked`"
     with pytest.raises(SystemExit, match=message):
-        evaluate(own_run, tmp_path, *own_run.data, "--evaluation.fit.size=40")
+        evaluate(own_run, tmp_path, *own_run.data, f"--evaluation.fit.size={size}")
+
+
+def test_a_size_must_be_asked_for_where_one_is_to_be_taken(own_run: OwnRun, tmp_path: Path) -> None:
+    with pytest.raises(
+        SystemExit, match=r"must go with `--evaluation\.fit`\. Found none for .*size=32.*\. Add `--eval"
+    ):
+        evaluate(own_run, tmp_path, *own_run.data, "--fit=asked")
 
 
 def test_the_result_of_a_run_is_not_overwritten(own_run: OwnRun) -> None:
