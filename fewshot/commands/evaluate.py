@@ -25,7 +25,7 @@ from fewshot.segmenter import choose_device
 def build_evaluate_parser() -> ArgumentParser:
     """Make the parser of `fewshot evaluate`."""
     parser = ArgumentParser(description="Score a trained network on a fold of any data set.", allow_abbrev=False)
-    add_config(parser)
+    add_config(parser, presets=False)
     parser.add_argument("--checkpoint", type=Path, required=True, help="weights that `fewshot train` left")
     parser.add_argument("--data", type=DataSet, required=True, help=DATA_HELP)
     parser.add_argument("--fold", type=int, default=0, help="which classes are held out")

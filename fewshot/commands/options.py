@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -12,6 +13,9 @@ from fewshot.paper import find_table, load_tables
 from fewshot.presets import CONFIG_OPTION, is_base, list_presets
 from fewshot.reporting.summaries import SCORE_NAMES
 from fewshot.run_config import RunConfig
+
+WITHOUT_PRESETS = ("index", "pretrain", "evaluate")
+"""Commands whose options are not those of a run, which presets are made of."""
 
 _PRINTED: tuple[ScoreName, ...] = ("miou", "fb_iou")
 DEMO_PRESET = "synthetic"
@@ -55,12 +59,11 @@ def _select(options: Namespace) -> Namespace:
     return Namespace(**{name: options[name] for name in RunConfig.__dataclass_fields__})
 
 
-def add_config(parser: ArgumentParser) -> None:
-    """Let a parser take YAML files and presets; `expand_presets` puts paths in place of their names."""
-    presets = ", ".join(list_presets())
-    parser.add_argument(
-        CONFIG_OPTION, action="config", help=f"YAML file or preset, later ones override; presets: {presets}"
-    )
+def add_config(parser: ArgumentParser, *, presets: bool = True) -> None:
+    """Let a parser take YAML files, and unless told otherwise presets: `expand_presets` puts paths for their names."""
+    kinds = f"YAML file or preset, later ones override; presets: {', '.join(list_presets())}"
+    own = "YAML file of these options, later ones override"
+    parser.add_argument(CONFIG_OPTION, action="config", help=kinds if presets else own)
 
 
 def add_base_preset(words: Sequence[str]) -> list[str]:
@@ -70,10 +73,20 @@ def add_base_preset(words: Sequence[str]) -> list[str]:
 
     Args:
         words: The arguments, the command first.
+
+    Raises:
+        ValueError: A preset is named to a command that is no run.
     """
     command, options = words[0] if words else "", list(words[1:])
     named = [word.partition("=")[2] for word in options if word.startswith(f"{CONFIG_OPTION}=")]
     named += [word for before, word in pairwise(options) if before == CONFIG_OPTION]
+    presets = [config for config in named if config in list_presets() and not Path(config).is_file()]
+    if command in WITHOUT_PRESETS and presets:
+        raise ValueError(
+            f"`--config` of `fewshot {command}` must be a file of its own options. Found the preset {presets[0]!r}, "
+            f"which says what a whole run is. Put those of its options that `fewshot {command} --help` lists into a "
+            f"file, or give them one by one."
+        )
     if any(is_base(config) for config in named):
         return list(words)
     if command == "demo":
