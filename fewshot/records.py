@@ -26,7 +26,7 @@ from fewshot.reporting.report import Report, Section, write_report
 from fewshot.reporting.sections import matching_section, pictures_section, training_section
 from fewshot.reporting.summaries import result_sections
 from fewshot.run_config import RunConfig
-from fewshot.runs import TRAINING, Run, run
+from fewshot.runs import TRAINING, Run, run, take_up
 from fewshot.training.stages import compare_settings
 from fewshot.visualisation import Curve, Matches, Panel, find_matches, take_panel
 
@@ -106,6 +106,8 @@ def _look_up(settings: object, name: str) -> Any:
 def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) -> Result:
     """Make a run with everything in its folder; a run that is finished is read and not made again.
 
+    A report that is missing, because a picture failed or somebody deleted it, is made of what is there.
+
     Args:
         config: What to run.
         name: What the network is called in the report.
@@ -115,12 +117,13 @@ def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) ->
         ValueError: The folder holds the result of another configuration, or as for `run`.
     """
     there = _find_result(config)
-    if there is not None:
+    if there is not None and (config.output / REPORT).is_file():
         return there
-    finished = run(config)
+    finished = run(config) if there is None else Run(*take_up(config), there)
     if _is_first_process():
-        # The result first: a picture that fails must not cost an evaluation.
-        write_result(config.output / RESULT, finished.result)
+        if there is None:
+            # The result first: a picture that fails must not cost an evaluation.
+            write_result(config.output / RESULT, finished.result)
         write_report(report_run(finished, config, name=name, commands=commands), config.output / REPORT)
     return finished.result
 
@@ -144,15 +147,16 @@ def record_score(config: RunConfig, trained: RunConfig, *, name: str, commands: 
             f"Found more differences between {config.output} and {trained.output}. Train a network for it."
         )
     there = _find_result(config)
-    if there is not None:
+    if there is not None and (config.output / REPORT).is_file():
         return there
     network = load_checkpoint(trained_weights(trained)).model.to(config.hardware.device)
     origin = Origin(f"those of {trained.output.name}", config.convention, config.describe())
-    result = evaluate_fold(
+    result = there or evaluate_fold(
         network, config.data, config.fold, config.evaluation, origin=origin, cache=config.feature_cache
     )
     if _is_first_process():
-        write_result(config.output / RESULT, result)
+        if there is None:
+            write_result(config.output / RESULT, result)
         scores, *others = result_sections({name: [result]}, commands=commands)
         sections = (scores, *picture_networks({name: network}, config), *others)
         write_report(Report(f"{name}, fold {config.fold}", _summarise(result), sections), config.output / REPORT)

@@ -51,6 +51,29 @@ def run(config: RunConfig) -> Run:
     """Train a network and score it; whatever an interrupted run of the same folder had is taken up.
 
     Raises:
+        NonFiniteLossError: As for `take_up`.
+        ValueError: As for `take_up`.
+        FileNotFoundError: As for `take_up`.
+    """
+    network, trained = take_up(config)
+    result = evaluate_fold(
+        network,
+        config.data,
+        config.fold,
+        config.evaluation,
+        origin=Origin(describe_selection(config, trained), config.convention, config.describe()),
+        cache=config.feature_cache,
+    )
+    return Run(network, trained, result)
+
+
+def take_up(config: RunConfig) -> tuple[CMNet, TrainingResult]:
+    """Train a network, or go on with what is in the folder of the run; a training that is done is only read.
+
+    Returns:
+        The network, in eval mode and where the configuration wants it, and how its training went.
+
+    Raises:
         NonFiniteLossError: Training broke down; the batch is kept in the folder.
         ValueError: Data, weights or a state in the folder do not fit the configuration, or several processes do not
             share its folders.
@@ -64,16 +87,7 @@ def run(config: RunConfig) -> Run:
     check_episodes(config, index)
     network = build_network(config, index)
     trained = train_network(network, config, index)
-    network.to(config.hardware.device)
-    result = evaluate_fold(
-        network,
-        config.data,
-        config.fold,
-        config.evaluation,
-        origin=Origin(describe_selection(config, trained), config.convention, config.describe()),
-        cache=config.feature_cache,
-    )
-    return Run(network, trained, result)
+    return network.to(config.hardware.device), trained
 
 
 def check_episodes(config: RunConfig, index: Index) -> None:

@@ -141,14 +141,21 @@ def test_a_run_that_was_trained_but_not_scored_is_only_scored(
 
 
 @pytest.mark.usefixtures("without_pictures")
-def test_a_report_that_fails_costs_no_result(
+def test_a_report_that_fails_costs_no_result_and_is_made_by_the_same_command(
     config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted = replace(config, output=tmp_path)
-    monkeypatch.setattr(records, "write_report", strike)
-    with pytest.raises(KeyboardInterrupt):
-        record_run(interrupted, name="tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_report", strike)
+        with pytest.raises(KeyboardInterrupt):
+            record_run(interrupted, name="tiny")
+    assert not (tmp_path / REPORT).exists()
+    written = (tmp_path / RESULT).stat().st_mtime_ns
+    monkeypatch.setattr("fewshot.runs.evaluate_fold", strike)
+    monkeypatch.setattr(FeatureBatches, "__getitem__", strike)
     assert scores_of(record_run(interrupted, name="tiny")) == scores_of(result)
+    assert (tmp_path / RESULT).stat().st_mtime_ns == written
+    assert ">Training</" in (tmp_path / REPORT).read_text(encoding="utf-8")
 
 
 def test_an_interrupted_run_of_another_configuration_is_refused(
@@ -269,7 +276,10 @@ def test_a_trained_network_is_scored_by_boxes_without_another_training(
     assert scored.network["weights_sha256"] == result.network["weights_sha256"]
     assert [run.episode_hash for run in scored.runs] == [run.episode_hash for run in result.runs]
     assert (scored.protocol["annotation"]["kind"], result.protocol["annotation"]["kind"]) == ("box", "mask")
+    (asked.output / REPORT).unlink()
+    monkeypatch.setattr(records, "evaluate_fold", strike)
     assert record_score(asked, config, name="tiny network") == scored
+    assert (asked.output / REPORT).is_file(), "made again of the result that is there"
 
 
 def test_a_network_of_another_training_is_not_scored_in_its_place(
