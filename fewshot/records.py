@@ -27,6 +27,7 @@ from fewshot.reporting.sections import matching_section, pictures_section, train
 from fewshot.reporting.summaries import result_sections
 from fewshot.run_config import RunConfig
 from fewshot.runs import TRAINING, Run, run, take_up
+from fewshot.training.keeping import RESUME
 from fewshot.training.stages import compare_settings
 from fewshot.visualisation import Curve, Matches, Panel, find_matches, take_panel
 
@@ -117,7 +118,7 @@ def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) ->
         ValueError: The folder holds the result of another configuration, or as for `run`.
     """
     there = _find_result(config)
-    if there is not None and (config.output / REPORT).is_file():
+    if there is not None and not _can_report(config, config.output / TRAINING / RESUME):
         return there
     finished = run(config) if there is None else Run(*take_up(config), there)
     if _is_first_process():
@@ -147,7 +148,7 @@ def record_score(config: RunConfig, trained: RunConfig, *, name: str, commands: 
             f"Found more differences between {config.output} and {trained.output}. Train a network for it."
         )
     there = _find_result(config)
-    if there is not None and (config.output / REPORT).is_file():
+    if there is not None and not _can_report(config, trained_weights(trained)):
         return there
     network = load_checkpoint(trained_weights(trained)).model.to(config.hardware.device)
     origin = Origin(f"those of {trained.output.name}", config.convention, config.describe())
@@ -177,6 +178,14 @@ def _find_result(config: RunConfig) -> Result | None:
         )
     logger.info("Finished before: %s.", path)
     return result
+
+
+def _can_report(config: RunConfig, needed: Path) -> bool:
+    """Tell whether the report is missing, and there is what it is made of beside the result."""
+    missing = not (config.output / REPORT).is_file()
+    if missing and not needed.is_file():
+        logger.warning("No report: %s is not there, which it would be made of.", needed)
+    return missing and needed.is_file()
 
 
 def _summarise(result: Result) -> str:

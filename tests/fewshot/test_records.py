@@ -1,6 +1,7 @@
 """The folder of a run: what lies in it, and what becomes of a run that was finished, interrupted or another one."""
 
 import re
+import shutil
 from dataclasses import fields, replace
 from operator import attrgetter
 from pathlib import Path
@@ -156,6 +157,15 @@ def test_a_report_that_fails_costs_no_result_and_is_made_by_the_same_command(
     assert scores_of(record_run(interrupted, name="tiny")) == scores_of(result)
     assert (tmp_path / RESULT).stat().st_mtime_ns == written
     assert ">Training</" in (tmp_path / REPORT).read_text(encoding="utf-8")
+
+
+def test_a_result_alone_is_read_and_nothing_trained_for_its_report(
+    config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copyfile(config.output / RESULT, tmp_path / RESULT)
+    monkeypatch.setattr(records, "take_up", strike)
+    assert record_run(replace(config, output=tmp_path), name="tiny") == result
+    assert "No report:" in caplog.text
 
 
 def test_an_interrupted_run_of_another_configuration_is_refused(
