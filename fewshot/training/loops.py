@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from fewshot.hardware import Hardware
@@ -47,6 +48,18 @@ class NamedProgressBar(TQDMProgressBar):
     def train_description(self) -> str:
         """Give the bar's name from its first moment on."""
         return self.description
+
+    def init_train_tqdm(self) -> Tqdm:
+        """Make the bar as Lightning does, but on the stream for errors: what a command says is its result."""
+        return Tqdm(
+            desc=self.train_description,
+            position=2 * self.process_position,
+            disable=self.is_disabled,
+            leave=True,
+            dynamic_ncols=True,
+            smoothing=0,
+            bar_format=self.BAR_FORMAT,
+        )
 
     def on_train_start(self, trainer: lightning.Trainer, *_: object) -> None:
         """Start the bar, at the step that a checkpoint has led to: Lightning resumes within an epoch without a word."""
