@@ -97,9 +97,24 @@ def check_episodes(config: RunConfig, index: Index) -> None:
         ValueError: A class has too few images for the shots, or none; or as for `list_episodes`.
     """
     draw_training_episodes(config, index)
+    if config.training.select == "base_val":
+        _require_held_in_images(config, index)
     validation = [] if config.training.select == "last" else [configure_validation(config)]
     for evaluation in (*validation, config.evaluation):
         list_episodes(open_pool(config.data, index, config.fold, evaluation), evaluation)
+
+
+def _require_held_in_images(config: RunConfig, index: Index) -> None:
+    """Refuse to choose weights by classes that the images to test on do not show, as those of FSS-1000 do not."""
+    images_of = open_pool(config.data, index, config.fold, configure_validation(config)).images_of
+    needed = config.training.shot + 1
+    lacking = [index.classes[class_id - 1] for class_id, numbers in images_of.items() if len(numbers) < needed]
+    if lacking:
+        raise ValueError(
+            f"`training.select` may be 'base_val' where at least {needed} of the images to test on show each held-in "
+            f"class. Found fewer of {len(lacking)} of the {len(images_of)}, such as {lacking[0]!r}, in "
+            f"{type(config.data).__name__}. Set `training.select` to 'last', or add such images."
+        )
 
 
 def build_network(config: RunConfig, index: Index) -> CMNet:

@@ -12,6 +12,7 @@ from torch import Tensor
 from fewshot.checkpoint import load_checkpoint
 from fewshot.data.augmentation import Augmentation
 from fewshot.data.folder import Folder
+from fewshot.data.fss1000 import FSS1000
 from fewshot.data.storage import hash_tensors, load_tensors, save_tensors
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.protocol import EvaluationConfig
@@ -23,6 +24,7 @@ from fewshot.run_config import RunConfig
 from fewshot.runs import TRAINING, Run, build_network, gather_batches, run
 from fewshot.training.batches import FeatureBatches, PixelBatches
 from tests.fewshot import run_cases
+from tests.fewshot.data import fss_tree
 from tests.fewshot.data.tiles import RULE, Tiles
 from tests.fewshot.pretraining_cases import make_backbone
 from tests.fewshot.run_cases import EVALUATION, LIGHT, PRETRAINING, make_run
@@ -185,10 +187,19 @@ def test_the_best_weights_are_scored_and_the_result_says_by_what(
 
 def test_classes_that_no_test_image_shows_cannot_choose_weights(photographs: Folder, tmp_path: Path) -> None:
     training = replace(run_cases.TRAINING, select="base_val")
-    config = make_run(tmp_path / "run", tmp_path / "cache", data=photographs, training=training)
-    with pytest.raises(ValueError, match=r"at least `shot \+ 1 = 2` images .* Found 0 for class 3 under"):
-        run(config)
-    assert not (tmp_path / "run").exists()
+    fss_tree.write_tree(tmp_path / "fss")
+    lists = [
+        fss_tree.write_names(tmp_path / name, names) for name, names in (("a", fss_tree.TRAIN), ("b", fss_tree.TEST))
+    ]
+    for data in (photographs, FSS1000(tmp_path / "fss", *lists, index=tmp_path / "fss.json")):
+        config = make_run(tmp_path / "run", tmp_path / "cache", data=data, training=training, multi_task=True)
+        message = (
+            rf"may be 'base_val' where at least 2 of .* Found fewer of .*, in {type(data).__name__}\. Set `training"
+        )
+        with pytest.raises(ValueError, match=message):
+            run(config)
+        assert not (tmp_path / "run").exists()
+        assert not (tmp_path / "cache").exists(), "the supervised stage has not begun"
 
 
 def test_too_few_images_to_train_with_are_refused_before_the_backbone_is(config: RunConfig, tmp_path: Path) -> None:
