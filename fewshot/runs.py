@@ -11,7 +11,7 @@ from fewshot.data.episodes import TrainingEpisodes
 from fewshot.data.index import Index
 from fewshot.data.pools import training_pool
 from fewshot.data.sampling import EpisodeSampler
-from fewshot.evaluation.evaluate import evaluate_fold
+from fewshot.evaluation.evaluate import PreparedEvaluation, evaluate, evaluate_fold, prepare_evaluation
 from fewshot.evaluation.extraction import MAX_BYTES, load_features, measure_features
 from fewshot.evaluation.protocol import EvaluationConfig, list_episodes, open_pool
 from fewshot.evaluation.results import Origin, Result
@@ -172,7 +172,7 @@ def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingRe
             trained_on=tuple(index.classes[class_id - 1] for class_id in fold.held_in),
             settings=config.describe(),
         ),
-        validate=None if config.training.select == "last" else partial(validate, config=config),
+        validate=None if config.training.select == "last" else Validation(config),
         hardware=config.hardware,
     )
 
@@ -210,11 +210,26 @@ def draw_training_episodes(config: RunConfig, index: Index) -> EpisodeSampler:
     return config.training.make_sampler(pool, seed=config.seed)
 
 
-def validate(network: CMNet, config: RunConfig) -> float:
-    """Score a network in mid-training: one list of episodes, of held-in or of held-out classes as `select` says."""
-    origin, evaluation = Origin("in training", config.convention), configure_validation(config)
-    result = evaluate_fold(network, config.data, config.fold, evaluation, origin=origin, cache=config.feature_cache)
-    return result.runs[0].scores.miou
+class Validation:
+    """Scores a network in mid-training: one list of episodes, of held-in or of held-out classes as `select` says.
+
+    Index and features are loaded the first time and kept.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        """Load nothing yet."""
+        self.config, self.evaluation = config, configure_validation(config)
+        self._prepared: PreparedEvaluation | None = None
+
+    def __call__(self, network: CMNet) -> float:
+        """Give the mIoU, in per cent."""
+        config, evaluation = self.config, self.evaluation
+        if self._prepared is None:
+            self._prepared = prepare_evaluation(
+                network, config.data, config.fold, evaluation, cache=config.feature_cache
+            )
+        episodes, store = self._prepared.lists[0], self._prepared.store
+        return evaluate(network, config.data, episodes, evaluation, store=store).scores.miou
 
 
 def configure_validation(config: RunConfig) -> EvaluationConfig:
