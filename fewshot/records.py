@@ -17,6 +17,7 @@ from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSpec
 from fewshot.data.storage import write_whole
 from fewshot.episode import Episode
+from fewshot.evaluation.description import compare_settings
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.protocol import list_episodes, open_pool
 from fewshot.evaluation.results import Origin, Result, read_result, write_result
@@ -28,7 +29,6 @@ from fewshot.reporting.summaries import result_sections
 from fewshot.run_config import RunConfig
 from fewshot.runs import TRAINING, Run, run, take_up
 from fewshot.training.keeping import RESUME
-from fewshot.training.stages import compare_settings
 from fewshot.visualisation import Curve, Matches, Panel, find_matches, take_panel
 
 CONFIGURATION, RESULT, REPORT = "config.yaml", "result.json", "report.html"

@@ -66,7 +66,8 @@ class NamedProgressBar(TQDMProgressBar):
         super().on_train_start(trainer, *_)
         self.train_progress_bar.reset(int(self.total_train_batches))
         # What was done before counts as done, and not into the time that a step takes.
-        self.train_progress_bar.initial = self.train_progress_bar.n = trainer.global_step
+        done = trainer.global_step * trainer.accumulate_grad_batches
+        self.train_progress_bar.initial = self.train_progress_bar.n = done
         self.train_progress_bar.set_description(self.description)
 
     def on_train_epoch_start(self, *_: object) -> None:
@@ -116,6 +117,7 @@ def run_stage(
             num_nodes=hardware.nodes,
             strategy=hardware.strategy,
             precision=hardware.lightning_precision,
+            accumulate_grad_batches=stage.portions,
             # An error would stop every training on a GPU at its first loss: there is none for its sum over pixels.
             deterministic="warn" if hardware.deterministic else False,
             sync_batchnorm=synchronise_statistics and hardware.processes > 1 and hardware.device.type == "cuda",
