@@ -159,6 +159,24 @@ def test_a_report_that_fails_costs_no_result_and_is_made_by_the_same_command(
     assert ">Training</" in (tmp_path / REPORT).read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_goes_on_without_its_cache(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features, backbones and pictures are made again, to the same bits."""
+    cache = tmp_path / "cache"
+    asked = replace(config, data=Synthetic(TINY, cache=cache), cache=cache, multi_task=True)
+    whole = record_run(replace(asked, output=tmp_path / "whole"), name="tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr("fewshot.runs.evaluate_fold", strike)
+        with pytest.raises(KeyboardInterrupt):
+            record_run(replace(asked, output=tmp_path / "half"), name="tiny")
+    shutil.rmtree(cache)
+    # Pictures that the process has in memory do not count.
+    again = record_run(replace(asked, data=Synthetic(TINY, cache=cache), output=tmp_path / "half"), name="tiny")
+    assert scores_of(again) == scores_of(whole)
+    assert again.network["weights_sha256"] == whole.network["weights_sha256"]
+    assert list(cache.glob("features-*"))
+
+
 def test_a_result_alone_is_read_and_nothing_trained_for_its_report(
     config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
