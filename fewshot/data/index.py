@@ -105,7 +105,7 @@ def load_index(path: Path) -> Index:
     if version != VERSION:
         raise StaleIndexError(
             f"An index must be of version {VERSION}. Found version {version} in {path}. Make it again by "
-            f"`fewshot index`."
+            f"`fewshot index --rebuild true`."
         )
     if _hash(content) != expected:
         raise _damaged(path, "other content")

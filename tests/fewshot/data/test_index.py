@@ -47,7 +47,7 @@ def test_an_index_of_another_version_is_refused(voc_index: Index, tmp_path: Path
     path = tmp_path / "index.json"
     save_index(voc_index, path)
     path.write_text(path.read_text("utf-8").replace('"version":2', '"version":1'), "utf-8")
-    with pytest.raises(StaleIndexError, match=r"Found version 1 in .*index\.json\. Make it again by `fewshot index`"):
+    with pytest.raises(StaleIndexError, match=r"Found version 1 in .*index\.json\. Make it again by .*--rebuild true`"):
         load_index(path)
 
 
