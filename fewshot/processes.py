@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import distributed
@@ -90,6 +91,6 @@ def require_shared_folder(folder: Path) -> None:
 
 
 @cache
-def _patient_group() -> distributed.ProcessGroup | None:
+def _patient_group() -> distributed.ProcessGroup:
     """Make a group for waiting, on CPUs: NCCL gives up after minutes."""
-    return distributed.new_group(backend="gloo", timeout=_PATIENCE)
+    return cast("distributed.ProcessGroup", distributed.new_group(backend="gloo", timeout=_PATIENCE))
