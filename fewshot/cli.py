@@ -131,7 +131,7 @@ def parse(words: Sequence[str]) -> Namespace:
 
 def say(text: str) -> None:
     """Print in the first of several processes only."""
-    from fewshot.hardware import is_first_process
+    from fewshot.processes import is_first_process
 
     if is_first_process():
         print(text)

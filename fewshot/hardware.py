@@ -1,11 +1,9 @@
 """What a training runs on, in Lightning's terms."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import distributed
 
 from fewshot.options import require_choice, require_positive
 
@@ -81,13 +79,3 @@ class Hardware:
     def lightning_precision(self) -> Literal["32-true", "bf16-mixed"]:
         """Name the precision as Lightning does."""
         return "32-true" if self.precision == "32" else "bf16-mixed"
-
-
-def is_first_process() -> bool:
-    """Say whether this process is the one of several that writes and prints.
-
-    Before the processes know each other, the variables tell that `torchrun` and Lightning set for those they start.
-    """
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank() == 0
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

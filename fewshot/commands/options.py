@@ -52,12 +52,11 @@ def _select(options: Namespace) -> Namespace:
     return Namespace(**{name: options[name] for name in RunConfig.__dataclass_fields__})
 
 
-def add_config(parser: ArgumentParser) -> None:
-    """Let a parser take YAML files and presets; `expand_presets` puts paths in place of their names."""
-    presets = ", ".join(list_presets())
-    parser.add_argument(
-        CONFIG_OPTION, action="config", help=f"YAML file or preset, later ones override; presets: {presets}"
-    )
+def add_config(parser: ArgumentParser, *, presets: bool = True) -> None:
+    """Let a parser take YAML files, and unless told otherwise presets: `expand_presets` puts paths for their names."""
+    kinds = f"YAML file or preset, later ones override; presets: {', '.join(list_presets())}"
+    own = "YAML file of these options, later ones override"
+    parser.add_argument(CONFIG_OPTION, action="config", help=kinds if presets else own)
 
 
 def format_scores(results: Mapping[str, Result]) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from fewshot.hardware import Accelerator, Hardware, is_first_process
+from fewshot.hardware import Accelerator, Hardware
 
 
 def test_one_process_needs_no_strategy_and_several_share_by_ddp() -> None:
@@ -47,23 +47,3 @@ def test_what_no_machine_is_is_refused(field: str, value: object, message: str) 
     object.__setattr__(hardware, field, value)
     with pytest.raises(ValueError, match=message):
         hardware.__post_init__()
-
-
-@pytest.mark.parametrize(
-    ("variables", "first"),
-    [
-        ({}, True),
-        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
-        ({"RANK": "4", "LOCAL_RANK": "0"}, False),
-        ({"LOCAL_RANK": "1"}, False),
-    ],
-    ids=["one process", "the first of torchrun", "the first of its second machine", "started by Lightning"],
-)
-def test_one_of_several_processes_writes_also_before_they_know_each_other(
-    variables: dict[str, str], first: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("RANK", "LOCAL_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert is_first_process() == first
