@@ -1,7 +1,7 @@
 """Takes what pages link to outside docs/ into the site: one link holds in the repository, on the site and offline.
 
-A page links to `../benchmarks/results/gap.json` as a reader of the repository would. The build shows that file as a page
-of its own under `repository/`, Markdown as it is and all else as text, and leads the link there.
+A page links to `../benchmarks/results/gap.json` as a reader of the repository would. The build shows that file as a
+page of its own under `repository/`, Markdown as it is and all else as text, and leads the link there.
 """
 
 import re

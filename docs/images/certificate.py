@@ -9,16 +9,16 @@ import partialot
 from colours import QUIET, SOURCE, TARGET
 from hills import solve
 
-COUNT, MASS = 60, 0.7
-SWEEPS = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50)
+COUNT, MASS = 60, 0.9
+SWEEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 def draw() -> Figure:
     """Draw both bounds by the number of sweeps, for a large and a small regularisation."""
     figure = Figure(figsize=(9.0, 2.8), dpi=160, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    _draw_bounds(left, 0.005)
-    _draw_bounds(right, 0.0005)
+    _draw_bounds(left, 0.02)
+    _draw_bounds(right, 0.002)
     left.set_ylabel("⟨C, P⟩")
     left.legend(frameon=False)
     return figure
@@ -31,7 +31,7 @@ def _draw_bounds(axes: Axes, reg: float) -> None:
     axes.plot(SWEEPS, upper, "o-", color=SOURCE, markersize=3, label="primal: a feasible plan's cost")
     axes.plot(SWEEPS, lower, "o-", color=TARGET, markersize=3, label="dual: no plan is cheaper")
     axes.axhline(solve(COUNT, MASS, None).value.item(), color="black", linewidth=0.8, label="the exact optimum")
-    axes.set(xlabel="sweeps", title=f"reg = {reg}")
+    axes.set(xscale="log", xlabel="sweeps", title=f"reg = {reg}")
 
 
 def _certify(reg: float, sweeps: int) -> partialot.Certificate:

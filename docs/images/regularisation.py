@@ -11,7 +11,7 @@ REGULARISATIONS = (None, 0.001, 0.01, 0.1)
 
 def draw() -> Figure:
     """Draw plans of one mass from the linear programme to a wide spread."""
-    figure = Figure(figsize=(9.0, 2.5), dpi=160, layout="constrained")
+    figure = Figure(figsize=(9.0, 2.9), dpi=160, layout="constrained")
     for reg, axes in zip(REGULARISATIONS, figure.subplots(1, len(REGULARISATIONS)), strict=True):
         solution = solve(COUNT, MASS, reg)
         plan = solution.plan
