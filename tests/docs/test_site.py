@@ -14,6 +14,7 @@ from tests.docs.pages import ROOT
 pytest.importorskip("material", reason="the site is built by the packages of the extra `docs`")
 
 LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)")
+OWN = re.compile(r"<(?:script|link|img)\b[^>]*?\b(?:src|href)=[\"']?(?!https?:|//)([^\"'\s>#?]+)")
 FETCHED = re.compile(r"(?:url\(|@import\s+)[\"']?((?:https?:)?//[^\"')]+)")
 
 
@@ -38,6 +39,13 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     texts = [path.read_text(encoding="utf-8") for path in site.rglob("*") if path.suffix in (".html", ".css")]
     assert len(texts) > 20
     assert [address for text in texts for address in LOADED.findall(text) + FETCHED.findall(text)] == []
+
+
+def test_everything_that_is_loaded_is_there(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        here = [name for name in OWN.findall(page.read_text(encoding="utf-8")) if not name.startswith("data:")]
+        assert len(here) > 3
+        assert [name for name in here if page.name != "404.html" and not (page.parent / name).exists()] == []
 
 
 @pytest.mark.parametrize("words", ["partialot.solve", "dustbin", "Message flow, eq. 6 to 8"])
