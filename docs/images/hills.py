@@ -23,7 +23,9 @@ def weights(count: int) -> tuple[Tensor, Tensor, Tensor]:
     return places, sources / sources.sum(), targets / targets.sum()
 
 
-def solve(count: int, mass: float | None, reg: float | None, solver: partialot.Sinkhorn | None = None):
+def solve(
+    count: int, mass: float | None, reg: float | None, solver: partialot.Sinkhorn | None = None
+) -> partialot.Solution:
     """Solve the example at the squared distance."""
     places, a, b = weights(count)
     cost = (places[:, None] - places).square()
