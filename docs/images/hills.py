@@ -24,9 +24,9 @@ def weights(count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def solve(
-    count: int, mass: float | None, reg: float | None, solver: partialot.Sinkhorn | None = None
+    count: int, mass: float | Tensor, reg: float | None, solver: partialot.Sinkhorn | None = None
 ) -> partialot.Solution:
-    """Solve the example at the squared distance."""
+    """Solve the example at the squared distance, for one mass or for many at once."""
     places, a, b = weights(count)
     cost = (places[:, None] - places).square()
     return partialot.solve(cost, a, b, mass=mass, reg=reg, solver=solver)

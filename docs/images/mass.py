@@ -41,11 +41,11 @@ def draw_prices() -> Figure:
     masses = torch.linspace(0.02, 1.0, 50, dtype=torch.float64)
     for reg, colour, style in ((None, SOURCE, "-"), (0.003, TARGET, "-"), (0.02, TARGET, ":")):
         name = "without reg" if reg is None else f"reg = {reg}"
-        solutions = [solve(COUNT, mass.item(), reg) for mass in masses]
-        left.plot(masses, [one.value_linear for one in solutions], style, color=colour, label=name)
+        solutions = solve(COUNT, masses, reg)
+        left.plot(masses, solutions.value_linear, style, color=colour, label=name)
         # The slope at all there is stands for what no plan can do any more.
         inner = slice(None, -1)
-        right.plot(masses[inner], [one.mass_price for one in solutions[inner]], style, color=colour, label=name)
+        right.plot(masses[inner], solutions.mass_price[inner], style, color=colour, label=name)
     left.set(xlabel="mass M", title="cost of the plan, ⟨C, P⟩")
     right.set(xlabel="mass M", title="price of mass: what one more unit would cost", ylim=(-0.05, 0.4))
     left.legend(frameon=False)
