@@ -63,5 +63,6 @@ bench: setup ## Time partialot against its peers on this CPU; writes benchmarks/
 
 docs: setup ## Draw the figures of docs/ anew and check every link (the pages are Markdown; no site is built yet)
 	$(BIN)/python docs/images/make_figures.py
+	$(BIN)/python docs/images/make_gallery.py
 	$(BIN)/python -m pytest tests/docs
 	@echo 'The figures are drawn and the links hold. There is no site builder yet: read docs/*.md.'

@@ -59,9 +59,9 @@ assert abs(derivative - difference) < 1e-4 * abs(difference)
 histories = {}
 for start in (0.2, 0.9):
     logit = torch.tensor(start, dtype=torch.float64).logit().requires_grad_()
-    optimiser = torch.optim.Adam([logit], lr=0.15, betas=(0.5, 0.9))
+    optimiser = torch.optim.Adam([logit], lr=0.2, betas=(0.5, 0.9))
     history = []
-    for _ in range(40):
+    for _ in range(30):
         optimiser.zero_grad()
         loss(*draw(8), logit.sigmoid()).backward()
         optimiser.step()
