@@ -16,13 +16,14 @@ from partialot.nn import TransportLoss
 
 generator = torch.Generator().manual_seed(0)
 POINTS, OUTLIERS, WIDTH = 60, 10, 0.08
+CLUMP = torch.tensor([3.6, 1.6])
 
 
 def draw() -> Tensor:
     """Give a batch of data, (70, 2), the arc's points first."""
     angle = 4 * torch.rand(POINTS, generator=generator)
     arc = torch.stack([angle.cos(), angle.sin()], dim=1) + WIDTH * torch.randn(POINTS, 2, generator=generator)
-    clump = torch.tensor([2.6, 1.2]) + 0.15 * torch.randn(OUTLIERS, 2, generator=generator)
+    clump = CLUMP + 0.15 * torch.randn(OUTLIERS, 2, generator=generator)
     return torch.cat([arc, clump])
 
 
@@ -69,7 +70,7 @@ def train(name: str) -> tuple[nn.Module, list[float]]:
 def score(points: Tensor) -> tuple[float, float]:
     """Give the share of points on the arc, and the share among the outliers."""
     on_arc = (points.norm(dim=1) - 1).abs() < 4 * WIDTH
-    astray = (points - torch.tensor([2.6, 1.2])).norm(dim=1) < 1.0
+    astray = (points - CLUMP).norm(dim=1) < 1.0
     return on_arc.float().mean().item(), astray.float().mean().item()
 
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Matching the features of two photographs
 #
-# Partial transport matches as many keypoints as two views share and leaves the rest, where balanced transport must
+# Partial transport matches the keypoints that are worth their price and leaves the rest, where balanced transport must
 # match those that the other view does not show.
 #
 # The photograph is the one of Grace Hopper that matplotlib ships. The second view is made of it by a known turn, with
@@ -108,7 +108,7 @@ assert precision["partial transport"] > precision["mutual nearest neighbours"]
 assert abs(precision["partial transport"] - as_many) < 0.1
 
 # %%
-figure = Figure(figsize=(9.6, 3.3), dpi=100, layout="constrained")
+figure = Figure(figsize=(9.6, 2.1), dpi=120, layout="constrained")
 for axes, (name, found) in zip(figure.subplots(1, 3), pairs.items(), strict=True):
     axes.imshow(torch.cat([first, second], dim=1), cmap="gray", vmin=0, vmax=1)
     for (i, j), good in zip(found.tolist(), right[name].tolist(), strict=True):

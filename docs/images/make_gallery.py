@@ -3,8 +3,8 @@
 python docs/images/make_gallery.py            # all pages
 python docs/images/make_gallery.py certificates
 
-A script is made of percent cells: `# %%` begins code, `# %% [markdown]` text. The first cell is the title and, as its
-first paragraph, the sentence that the index shows.
+In a script `# %%` begins code, `# %% [markdown]` text. The first cell is the title and, as its first paragraph, the
+sentence that the index shows.
 """
 
 import contextlib
@@ -15,11 +15,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES, PAGES = ROOT / "examples", ROOT / "docs" / "gallery"
 
+# What it is for, then how it works, then where one comes from.
 ORDER = (
     "partial_registration",
     "matching_photographs",
@@ -34,35 +36,27 @@ ORDER = (
     "from_geomloss",
     "from_superglue",
 )
-"""Of the index: what it is for, then how it works, then where one comes from."""
 
-_CELL = re.compile(r"^# %%(?P<text> \[markdown\])?\n(?P<content>.*?)(?=^# %%|\Z)", flags=re.DOTALL | re.MULTILINE)
-_PICTURE = re.compile(r'savefig\("(\w+\.png)"\)')
 _HEAD = """# Gallery
 
 Scripts of at most 120 lines, each of which measures what it claims against a truth that it knows; the tests run them
 all. Get the repository, `make setup`, then `.venv/bin/python examples/certificates.py`: the picture is written where
 you stand.
 """
+_CELL = re.compile(r"^# %%( \[markdown\])?\n(.*?)(?=^# %%|\Z)", flags=re.DOTALL | re.MULTILINE)
+_PICTURE = re.compile(r'savefig\("(\w+\.png)"\)')
 _MARK = "\f"
-"""Printed between cells, to tell what each of them printed."""
 
 
-class Cell(NamedTuple):
-    """A piece of a script."""
-
-    is_text: bool
-    content: str
+def read_script(name: str) -> str:
+    """Give the text of an example."""
+    return (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
 
 
-def read_cells(script: str) -> list[Cell]:
-    """Cut a script into its cells; text comes without its comment signs."""
-    cells = []
-    for match in _CELL.finditer(script):
-        content = match["content"].strip("\n")
-        is_text = match["text"] is not None
-        cells.append(Cell(is_text, re.sub(r"^# ?", "", content, flags=re.MULTILINE) if is_text else content))
-    return cells
+def read_cells(script: str) -> list[tuple[bool, str]]:
+    """Cut a script into its cells: whether it is text, and that without its comment signs, or code."""
+    cells = [(bool(kind), content.strip("\n")) for kind, content in _CELL.findall(script)]
+    return [(is_text, re.sub(r"^# ?", "", cell, flags=re.MULTILINE) if is_text else cell) for is_text, cell in cells]
 
 
 def find_pictures(script: str) -> list[str]:
@@ -72,33 +66,35 @@ def find_pictures(script: str) -> list[str]:
 
 def summarise(script: str) -> tuple[str, str]:
     """Give the title and the first paragraph."""
-    title, summary = read_cells(script)[0].content.split("\n\n")[:2]
+    title, summary = read_cells(script)[0][1].split("\n\n")[:2]
     return title.removeprefix("# "), summary.replace("\n", " ")
 
 
 def run(script: str) -> list[str]:
-    """Give what each code cell printed; pictures go to the folder of the pages."""
+    """Give what each code cell printed, told apart by a mark; pictures go to the folder of the pages."""
     separated = script.replace("\n# %%\n", f"\n# %%\nprint({_MARK!r}, end='')\n")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("script.py").write_text(separated, encoding="utf-8")
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             runpy.run_path("script.py", run_name="__main__")
         for name in find_pictures(script):
-            (PAGES / "images" / name).write_bytes(Path(name).read_bytes())
+            # A palette: a third of the bytes, and no difference to be seen.
+            with Image.open(name) as picture:
+                picture.convert("RGB").quantize(256).save(PAGES / "images" / name, optimize=True)
     return printed.getvalue().split(_MARK)[1:]
 
 
 def write_page(name: str, script: str, printed: Sequence[str]) -> str:
     """Give the page of a script; `printed` has what each code cell printed."""
     outputs, parts = iter(printed), []
-    for cell in read_cells(script):
-        if cell.is_text:
-            parts.append(cell.content)
+    for is_text, cell in read_cells(script):
+        if is_text:
+            parts.append(cell)
             continue
         output = next(outputs)
-        parts.append(f"```python\n{cell.content}\n```")
+        parts.append(f"```python\n{cell}\n```")
         parts.extend([f"```text\n{output}```"] if output else [])
-        parts.extend(f"![{summarise(script)[0]}](images/{picture})" for picture in find_pictures(cell.content))
+        parts.extend(f"![{summarise(script)[0]}](images/{picture})" for picture in find_pictures(cell))
     parts.append(f"This page is `examples/{name}.py`, run from top to bottom: `python examples/{name}.py`.")
     return "\n\n".join(parts) + "\n"
 
@@ -107,8 +103,7 @@ def write_index() -> str:
     """Give the index: two pictures a row, each with its title and its sentence."""
     entries = []
     for name in ORDER:
-        script = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
-        (title, summary), picture = summarise(script), find_pictures(script)[0]
+        (title, summary), picture = summarise(read_script(name)), find_pictures(read_script(name))[0]
         entries.append(f"[![{title}](images/{picture})]({name}.md)<br>**[{title}]({name}.md)**<br>{summary}")
     rows = [f"| {' | '.join(entries[start : start + 2])} |" for start in range(0, len(entries), 2)]
     return "\n".join([_HEAD, "| | |", "|---|---|", *rows]) + "\n"
@@ -117,7 +112,7 @@ def write_index() -> str:
 def main() -> None:
     """Write the pages that are named, or all, and the index."""
     for name in sys.argv[1:] or ORDER:
-        script = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+        script = read_script(name)
         (PAGES / f"{name}.md").write_text(write_page(name, script, run(script)), encoding="utf-8")
         print(f"docs/gallery/{name}.md")
     (PAGES / "index.md").write_text(write_index(), encoding="utf-8")
