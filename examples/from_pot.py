@@ -17,7 +17,7 @@ import partialot
 rng = np.random.default_rng(0)
 x, y = rng.random((30, 2)), rng.random((40, 2)) + np.array([0.3, 0.0])
 a, b = np.full(30, 1 / 30), np.full(40, 1 / 40)
-M = ot.dist(x, y)
+M = np.asarray(ot.dist(x, y))
 MASS, REG = 0.6, 0.02
 
 
@@ -54,7 +54,7 @@ capped = partialot.solve(M, a, b, mass=MASS, reg=REG, formulation="capped")
 theirs = ot.partial.entropic_partial_wasserstein(a, b, M, REG, m=MASS, stopThr=1e-12, numItermax=2000)
 compare("entropic_partial_wasserstein", theirs, capped.plan, 1e-9)
 priced = partialot.solve(M, a, b, mass=partialot.Price(0.2))
-theirs = ot.partial.partial_wasserstein_lagrange(a, b, M, reg_m=0.2)
+theirs = np.asarray(ot.partial.partial_wasserstein_lagrange(a, b, M, reg_m=0.2))
 compare("partial_wasserstein_lagrange, mass", theirs.sum(), priced.mass, 1e-12)
 compare("partial_wasserstein_lagrange, cost", ((M - 0.2) * theirs).sum(), priced.value, 1e-12)
 cloud = partialot.solve(partialot.PointCloud(x, y), a, b, reg=REG)
@@ -84,7 +84,7 @@ compare("sinkhorn2", ot.sinkhorn2(a, b, M, REG, stopThr=1e-12, numItermax=20000)
 
 # %%
 shifts = np.linspace(0.0, 3.0, 25)
-moved = [ot.partial.partial_wasserstein(a, b, M - shift, m=MASS).sum() for shift in shifts]
+moved = [np.sum(ot.partial.partial_wasserstein(a, b, M - shift, m=MASS)) for shift in shifts]
 ours = partialot.solve(M - shifts[:, None, None], a, b, mass=MASS)
 print(f"asked for {MASS}; moved at costs lowered by 3: POT {moved[-1]:.3f}, partialot {ours.mass[-1]:.3f}")
 assert (ours.mass - MASS).abs().max() < 1e-12

@@ -8,6 +8,8 @@
 # gives while the problem is solved, with every price stored and with none.
 
 # %%
+from typing import Literal
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -39,7 +41,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 # %%
-def solve(n: int, storage: str) -> tuple[partialot.Solution, Tensor, Tensor, int]:
+def solve(n: int, storage: Literal["matrix", "blocks"]) -> tuple[partialot.Solution, Tensor, Tensor, int]:
     """Give the solution, its gradient by the sources, where these go, and the bytes of the largest tensor."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.rand(n, 3, generator=generator), torch.rand(n, 3, generator=generator) + 0.3
@@ -53,10 +55,11 @@ def solve(n: int, storage: str) -> tuple[partialot.Solution, Tensor, Tensor, int
 
 
 SIZES = (1000, 2000, 4000)
-stored, lazy = ([solve(n, storage)[3] for n in sizes] for sizes, storage in ((SIZES[:2], "matrix"), (SIZES, "blocks")))
-for n, *sizes in zip(SIZES, lazy, [*stored, None], strict=True):
-    told = f"{sizes[1] / 2**20:5.1f} MiB with a matrix" if sizes[1] else "not tried with a matrix"
-    print(f"{n} points a side: largest tensor {sizes[0] / 2**20:4.1f} MiB in blocks, {told}")
+stored = [solve(n, "matrix")[3] for n in SIZES[:2]]
+lazy = [solve(n, "blocks")[3] for n in SIZES]
+for n, blocks, matrix in zip(SIZES, lazy, [*stored, None], strict=True):
+    told = f"{matrix / 2**20:5.1f} MiB with a matrix" if matrix else "not tried with a matrix"
+    print(f"{n} points a side: largest tensor {blocks / 2**20:4.1f} MiB in blocks, {told}")
 
 # %% [markdown]
 # A matrix grows with the square of the points. The block does not: it holds two million prices, 8 MiB, however many
