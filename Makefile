@@ -66,6 +66,7 @@ bench: setup ## Time partialot against its peers on this CPU; writes benchmarks/
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: setup ## Draw the figures anew, build the documentation into site/, run every program of its pages
 	$(BIN)/python docs/images/make_figures.py
+	$(BIN)/python docs/images/make_gallery.py
 	$(BIN)/mkdocs build --strict
 	$(SINGLE) $(BIN)/python -m pytest tests/docs
 	@echo 'The documentation is built: open site/index.html, which needs neither a server nor a network.'
