@@ -16,6 +16,7 @@ from fewshot.commands.options import add_base_preset
 from fewshot.commands.predict import build_predict_parser, predict_files
 from fewshot.commands.pretrain import build_pretrain_parser, run_pretrain
 from fewshot.commands.reproduce import build_reproduce_parser, run_reproduce
+from fewshot.commands.serve import build_serve_parser, serve_network
 from fewshot.commands.train import build_train_parser, run_train
 from fewshot.presets import expand_presets
 
@@ -43,6 +44,7 @@ COMMANDS = {
     "evaluate": Command("score a trained network", build_evaluate_parser, run_evaluate),
     "reproduce": Command("make a table of the paper", build_reproduce_parser, run_reproduce),
     "predict": Command("segment your own images, given labelled examples", build_predict_parser, predict_files),
+    "serve": Command("a page in the browser to try a network on", build_serve_parser, serve_network),
 }
 
 
