@@ -71,7 +71,8 @@ class CMNet(nn.Module):
         Raises:
             ValueError: The network has no transport, or `matching` does not fit it.
         """
-        if self.config.transport == "none":
+        transport = self.config.transport
+        if transport == "none":
             raise ValueError(
                 "The network must have transport for its problem to be changed. Found `transport = 'none'`. Use a "
                 "network that was trained with 'partial' or 'full'."
@@ -81,7 +82,7 @@ class CMNet(nn.Module):
         shared = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
         other = copy.deepcopy(self, shared)
         other.config = config
-        other.matching = OptimalTransportMatching(config.transport, matching).train(self.training)
+        other.matching = OptimalTransportMatching(transport, matching).train(self.training)
         return other
 
     @torch.no_grad()

@@ -13,11 +13,11 @@ from fewshot.page.mass import find_scale
 from fewshot.page.photograph import Photograph
 from fewshot.segmenter import Segmentation, Segmenter
 from fewshot.visualisation import (
-    draw_map,
     draw_matching,
     encode_figure,
     encode_picture,
     find_matches,
+    overlay_map,
     overlay_mask,
     take_panel,
 )
@@ -31,8 +31,9 @@ class Answer:
         probability: Of the object, at the size that the page works with.
         original_size: Width and height that the photograph came with.
         overlay: The photograph in grey, the object tinted, as PNG; so are the others.
-        transport: The transport map; None where the network has none, as for those that follow.
-        prior: The prior mask.
+        transport: The transport map, its highest value brightest; None where the network has none, as for what
+            follows.
+        prior: The prior mask, likewise.
         matching: Lines from the objects of the examples to where their mass goes.
         moved: Mass moved for each example, in nodes.
         grid: Rows and columns of the nodes that the photograph was cut into.
@@ -85,8 +86,8 @@ def answer_query(
         probability=found.probability,
         original_size=query.original_size,
         overlay=encode_picture(overlay_mask(found.image.permute(1, 2, 0), found.mask)),
-        transport=_draw_map(found, found.transport_map, "transport map"),
-        prior=_draw_map(found, found.prior_map, "prior"),
+        transport=_draw_map(found, found.transport_map),
+        prior=_draw_map(found, found.prior_map),
         matching=_draw_lines(found),
         moved=None if plan is None else plan.sum((-1, -2)).mean().item(),
         grid=found.prediction.query_grid,
@@ -104,11 +105,10 @@ def _move(segmenter: Segmenter, mass: float) -> Segmenter:
     return segmenter.with_matching(scale.set_mass(network.matching, mass))
 
 
-def _draw_map(found: Segmentation, values: Float[Tensor, "height width"] | None, label: str) -> bytes | None:
+def _draw_map(found: Segmentation, values: Float[Tensor, "height width"] | None) -> bytes | None:
     if values is None:
         return None
-    top = values.max().item() or 1.0
-    return encode_figure(draw_map(found.image.permute(1, 2, 0), values, label=label, top=top))
+    return encode_picture(overlay_map(found.image.permute(1, 2, 0), values, top=values.max().item() or 1.0))
 
 
 def _draw_lines(found: Segmentation) -> bytes | None:

@@ -14,6 +14,8 @@ from fewshot.page.photograph import Photograph
 _TINT = (230, 60, 40)
 _OPACITY = 0.5
 _HEX = "#e63c28"
+_HIGHEST = 420
+"""Pixels of the screen."""
 _POINTER = ("pointerdown", "pointermove", "pointerup", "pointercancel")
 _CAPTURE = "(event) => event.target.setPointerCapture(event.pointerId)"
 """A gesture that leaves the photograph goes on until the button is released."""
@@ -37,7 +39,7 @@ class Toolbar:
 
     def measure_width(self, size: tuple[int, int]) -> float:
         """Give the width of a stroke in pixels of a photograph."""
-        return self._width.value / 100 * max(size)
+        return (self._width.value or 0) / 100 * max(size)
 
 
 class Canvas:
@@ -67,6 +69,7 @@ class Canvas:
             self._image = ui.interactive_image(
                 encode_url(photograph.image, "jpeg"), events=[*_POINTER], on_mouse=self._follow, sanitize=False
             )
+            limit_height(self._image, photograph)
             self._image.classes("fs-canvas").props("data-testid=canvas").on("pointerdown", js_handler=_CAPTURE)
             with ui.row().classes("w-full items-center gap-1"):
                 ui.label(photograph.name).classes("grow text-xs text-gray-500 ellipsis")
@@ -85,7 +88,7 @@ class Canvas:
 
     async def _follow(self, event: events.MouseEventArguments) -> None:
         """Draw as the pointer goes. A release that never arrived shows in the next movement."""
-        point, drawing = (event.image_x, event.image_y), self._easel.gesture is not None
+        point, drawing = (float(event.image_x), float(event.image_y)), self._easel.gesture is not None
         if event.type == "pointerdown" and event.button == 0:
             width = self._toolbar.measure_width(self._easel.drawing.size)
             self._easel.press(self._toolbar.tool, point, width=width)
@@ -123,12 +126,19 @@ def draw_gesture(mark: Mark) -> str:
     if mark.tool == "box":
         (x0, y0), (x1, y1) = mark.points[0], mark.points[-1]
         place = f'x="{min(x0, x1):.2f}" y="{min(y0, y1):.2f}" width="{abs(x1 - x0):.2f}" height="{abs(y1 - y0):.2f}"'
-        return f'<rect {place} fill="{_HEX}" fill-opacity="0.25" stroke="{_HEX}" vector-effect="non-scaling-stroke"/>'
+        line = 'stroke="white" stroke-width="1.5" vector-effect="non-scaling-stroke"'
+        return f'<rect {place} fill="{_HEX}" fill-opacity="0.4" {line}/>'
     # A path of one point is seen too if it has a second one in the same place.
     points = " ".join(f"{x:.2f},{y:.2f}" for x, y in (mark.points[0], *mark.points))
     colour = _HEX if mark.tool == "brush" else "white"
     style = f'fill="none" stroke="{colour}" stroke-opacity="{_OPACITY}" stroke-linecap="round" stroke-linejoin="round"'
     return f'<polyline points="{points}" stroke-width="{mark.width:.2f}" {style}/>'
+
+
+def limit_height(element: ui.interactive_image, photograph: Photograph) -> None:
+    """Let two photographs side by side, and the answer below them, be seen without scrolling far."""
+    width, height = photograph.image.size
+    element.style(f"max-width: {_HIGHEST * width / height:.0f}px")
 
 
 def encode_url(image: Image.Image, form: Literal["jpeg", "png"]) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 from fewshot.model.config import CMNetConfig
 from fewshot.model.matching_config import MatchingConfig
 
-_UNITS = {"mass_ratio": "× the object's size in the example", "mass_fraction": "of all that could move"}
+_UNITS = {"mass_ratio": "× the object’s size in the example", "mass_fraction": "of all that could move"}
 _LEAST = 0.1
 _MOST = {"mass_ratio": 3.0, "mass_fraction": 1.0}
 
@@ -34,7 +34,9 @@ class MassScale:
 
     def set_mass(self, matching: MatchingConfig, mass: float) -> MatchingConfig:
         """Give the same transport problem with another mass."""
-        return replace(matching, mass_ratio=mass) if self.field == "mass_ratio" else replace(matching, mass_fraction=mass)
+        return (
+            replace(matching, mass_ratio=mass) if self.field == "mass_ratio" else replace(matching, mass_fraction=mass)
+        )
 
 
 def find_scale(network: CMNetConfig) -> MassScale | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from nicegui import run, ui
 from PIL import Image
 
-from fewshot.page.answer import Answer, answer_query
-from fewshot.page.canvas import Canvas, Toolbar, encode_url
+from fewshot.page.answer import answer_query
+from fewshot.page.canvas import Canvas, Toolbar, encode_url, limit_height
 from fewshot.page.mass import find_scale
 from fewshot.page.photograph import Photograph, load_example
 from fewshot.page.results import MassSlider, Results
@@ -63,9 +63,9 @@ class Page:
                 self._draw_answer()
 
     def _draw_examples(self) -> None:
-        ui.label("1  Show it").classes("fs-title")
+        ui.label("1 · What to look for").classes("fs-title")
         self._examples_drop = DropZone(
-            "Drop a photograph of the thing", self._add_example, self._problem, name="examples"
+            f"Drop a photograph of it here, up to {MAX_EXAMPLES}", self._add_example, self._problem, name="examples"
         )
         self._tools = ui.column().classes("w-full")
         with self._tools:
@@ -74,25 +74,24 @@ class Page:
         self._tools.set_visibility(False)
 
     def _draw_query(self) -> None:
-        ui.label("2  Where is it here?").classes("fs-title")
-        DropZone("Drop the photograph to search", self._set_query, self._problem, name="query")
+        ui.label("2 · Where to look").classes("fs-title")
+        DropZone("Drop the photograph to search here", self._set_query, self._problem, name="query")
         self._query_image = ui.interactive_image().classes("fs-canvas fs-still").props("data-testid=query-picture")
         self._query_image.set_visibility(False)
 
     def _draw_answer(self) -> None:
         with ui.row().classes("w-full items-center"):
-            ui.label("3  The answer").classes("fs-title grow")
+            ui.label("3 · What is found").classes("fs-title grow")
             self._spinner = ui.spinner(size="sm").props("data-testid=busy")
             self._spinner.set_visibility(False)
         scale = find_scale(self._workshop.segmenter.model.config)
         self._slider = None if scale is None else MassSlider(scale, self._ask)
         self._results = Results()
+        self._results.wait(_find_missing(shown=False, marked=False))
 
     async def _add_example(self, photograph: Photograph, mask: Image.Image | None = None) -> None:
         with self._examples:
-            canvas = Canvas(
-                photograph, self._toolbar, on_change=self._ask, on_remove=self._remove_example, ground=mask
-            )
+            canvas = Canvas(photograph, self._toolbar, on_change=self._ask, on_remove=self._remove_example, ground=mask)
         self._canvases.append(canvas)
         self._count_examples()
         await self._ask()
@@ -110,6 +109,7 @@ class Page:
     async def _set_query(self, photograph: Photograph) -> None:
         self._query = photograph
         self._query_image.set_source(encode_url(photograph.image, "jpeg"))
+        limit_height(self._query_image, photograph)
         self._query_image.set_visibility(True)
         await self._ask()
 
@@ -117,13 +117,16 @@ class Page:
         """Put the example of the demonstration on the page, in place of whatever is there."""
         if self._workshop.example is None:
             return
+        try:
+            support, mask, query = load_example(self._workshop.example)
+        except ValueError as error:
+            self._problem.say(str(error))
+            return
         for canvas in self._canvases:
             canvas.card.delete()
         self._canvases.clear()
-        support, mask, query = load_example(self._workshop.example)
-        self._query = query
-        await self._add_example(support, mask)
         await self._set_query(query)
+        await self._add_example(support, mask)
 
     async def _ask(self) -> None:
         """Answer anew; what changes meanwhile is answered in one go afterwards, so that nothing queues up."""
@@ -141,24 +144,28 @@ class Page:
             self._spinner.set_visibility(False)
 
     async def _answer(self) -> None:
-        question = self._pose()
-        if question is None or self._query is None:
-            self._results.clear()
-            return
-        name = self._query.name
-        async with self._workshop.turn:
-            answer = await run.io_bound(question)
-        if answer is not None:
-            self._results.show(answer, name)
-
-    def _pose(self) -> Callable[[], Answer] | None:
-        """Gather what the network is to be asked; None while there is no mask or nothing to search."""
         masks = [(canvas.photograph, canvas.mask) for canvas in self._canvases]
         marked = [(photograph, mask) for photograph, mask in masks if mask.getbbox() is not None]
         query, mass = self._query, None if self._slider is None else self._slider.mass
         if query is None or not marked:
-            return None
-        return lambda: answer_query(self._workshop.segmenter, query, marked, mass=mass)
+            self._results.wait(_find_missing(shown=bool(masks), marked=bool(marked)))
+            return
+        try:
+            async with self._workshop.turn:
+                answer = await run.io_bound(answer_query, self._workshop.segmenter, query, marked, mass=mass)
+        except ValueError as error:
+            self._problem.say(str(error))
+            return
+        # Neither where the server stops nor where the visitor has left meanwhile.
+        if answer is not None and not self._spinner.is_deleted:
+            self._results.show(answer, query.name)
+
+
+def _find_missing(*, shown: bool, marked: bool) -> str:
+    """Say what is to be done next for there to be an answer."""
+    if not shown:
+        return "Drop a photograph of the thing on the left, then mark it there."
+    return "Drop the photograph to search on the right." if marked else "Draw a box around the thing, or brush over it."
 
 
 def _draw_header(workshop: Workshop, load_example: Callable[[], object]) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor
 from fewshot.data.reading import UnreadableImageError, decode_image, read_image, read_labels
 
 MAX_BYTES = 20_000_000
-"""Of a file; a photograph of 50 million pixels, the most that is decoded, is about as large as a JPEG."""
+"""Of a file: about what a JPEG of 50 million pixels takes, and more are not decoded."""
 LONGER_SIDE = 1024
-"""In pixels: what is larger is scaled down to it, which no network on the page would see and every picture would cost."""
+"""In pixels: larger photographs are scaled down to it, more than a network sees and as much as a screen shows."""
 
 
 @dataclass(frozen=True)

@@ -23,19 +23,19 @@ class MassSlider:
     def __init__(self, scale: MassScale, on_change: Callable[[], Awaitable[None]]) -> None:
         self._scale, self._on_change = scale, on_change
         with ui.row().classes("w-full items-center gap-4 no-wrap"):
-            ui.label("M").classes("text-lg italic").tooltip("the mass that the transport moves")
+            ui.label("Mass M").classes("whitespace-nowrap").tooltip("how much the transport moves from the example")
             self._slider = ui.slider(
                 min=scale.least, max=scale.most, step=_STEP, value=scale.usual, on_change=self._moved
             )
             self._slider.classes("grow").props('data-testid=mass aria-label="Mass M"')
-            self._label = ui.label().classes("text-sm min-w-64").props("data-testid=mass-text")
-            ui.button("as trained", on_click=self._reset).props("flat dense no-caps size=sm")
+            self._label = ui.label().classes("text-sm whitespace-nowrap").props("data-testid=mass-text")
+            ui.button("as trained", on_click=self._reset).props("flat dense no-caps no-wrap padding='xs sm'")
         self._say()
 
     @property
     def mass(self) -> float | None:
         """What is chosen; None where it is what the network was trained with."""
-        return None if self._slider.value == self._scale.usual else self._slider.value
+        return None if self._slider.value == self._scale.usual else float(self._slider.value)
 
     def _reset(self) -> None:
         self._slider.set_value(self._scale.usual)
@@ -54,22 +54,25 @@ class Results:
     def __init__(self) -> None:
         self._answer: Answer | None = None
         self._name = ""
-        self._hint = ui.label("Mark an object on the left and drop a photograph on the right.").classes("fs-hint")
+        self._hint = ui.label().classes("fs-hint").props("data-testid=hint")
         with ui.column().classes("w-full gap-4") as self._body:
             with ui.row().classes("w-full items-center"):
-                self._summary = ui.label().classes("grow text-sm").props("data-testid=summary")
-                for text, what in (("Save mask", "mask"), ("Save overlay", "overlay")):
-                    ui.button(text, icon="download", on_click=lambda what=what: self._save(what)).props(
-                        "outline dense no-caps padding='xs md'"
-                    )
+                self._summary = ui.label().classes("grow").props("data-testid=summary")
+                self._draw_button("Save mask", self._save_mask)
+                self._draw_button("Save overlay", self._save_overlay)
             with ui.element("div").classes("fs-pictures"):
                 self._overlay = _Picture("overlay", "What was found", "the object tinted, the rest grey")
-                self._transport = _Picture("transport", "Transport map", "how much of the object's mass arrives where")
-                self._prior = _Picture("prior", "Prior", "how much each place looks like the best match in the example")
+                self._transport = _Picture("transport", "Transport map", "where the object’s mass goes; bright is much")
+                self._prior = _Picture("prior", "Prior", "how well the best match in the example fits; bright is well")
             self._matching = _Picture(
-                "matching", "Matching", "where the mass of the object goes: the 40 heaviest lines, as the network saw both"
+                "matching",
+                "Matching",
+                "each place on the object and where most of its mass goes, as the network sees it",
             )
-        self._body.set_visibility(False)
+
+    @staticmethod
+    def _draw_button(text: str, action: Callable[[], None]) -> None:
+        ui.button(text, icon="download", on_click=action).props("outline dense no-caps padding='xs md'")
 
     def show(self, answer: Answer, name: str) -> None:
         """Show an answer.
@@ -87,16 +90,20 @@ class Results:
         self._hint.set_visibility(False)
         self._body.set_visibility(True)
 
-    def clear(self) -> None:
-        """Show nothing: there is no question, or no answer to it yet."""
+    def wait(self, hint: str) -> None:
+        """Show no answer, but what is still missing for one."""
         self._answer = None
+        self._hint.set_text(hint)
         self._hint.set_visibility(True)
         self._body.set_visibility(False)
 
-    def _save(self, what: str) -> None:
+    def _save_mask(self) -> None:
         if self._answer is not None:
-            content = self._answer.encode_mask() if what == "mask" else self._answer.overlay
-            ui.download.content(content, f"{self._name}_{what}.png", "image/png")
+            ui.download.content(self._answer.encode_mask(), f"{self._name}_mask.png", "image/png")
+
+    def _save_overlay(self) -> None:
+        if self._answer is not None:
+            ui.download.content(self._answer.overlay, f"{self._name}_overlay.png", "image/png")
 
 
 class _Picture:
@@ -117,7 +124,7 @@ class _Picture:
 
 def describe(answer: Answer) -> str:
     """Say in a line what was found and how much was moved."""
-    text = f"The object takes {answer.share:.1%} of the photograph."
+    text = f"The object takes {answer.share:.1%} of the photograph." if answer.share else "Nothing was found."
     if answer.moved is None or answer.grid is None:
         return text
     rows, columns = answer.grid

@@ -1,7 +1,6 @@
 """Where photographs are dropped, and what is said of those that cannot be used."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from nicegui import events, run, ui
 
