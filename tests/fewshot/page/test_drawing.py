@@ -24,7 +24,9 @@ def test_a_new_drawing_is_empty() -> None:
     assert not rasterise().any()
 
 
-@pytest.mark.parametrize("corners", [((5.0, 4.0), (12.0, 20.0)), ((12.0, 20.0), (5.0, 4.0)), ((5.0, 20.0), (12.0, 4.0))], ids=str)
+@pytest.mark.parametrize(
+    "corners", [((5.0, 4.0), (12.0, 20.0)), ((12.0, 20.0), (5.0, 4.0)), ((5.0, 20.0), (12.0, 4.0))], ids=str
+)
 def test_a_box_is_filled_whichever_corner_comes_first(corners: tuple[Point, Point]) -> None:
     expected = np.zeros(SIZE[::-1], dtype=bool)
     expected[4:20, 5:12] = True
@@ -42,13 +44,13 @@ def test_a_box_may_cover_the_whole_photograph() -> None:
 
 
 def test_a_dot_of_the_brush_is_a_disc() -> None:
-    mask = rasterise(Mark("brush", ((20.5, 15.5),), width=11))
-    assert mask[disc(20.5, 15.5, 5)].all()
+    mask = rasterise(Mark("brush", ((20.5, 15.5),), width=11.0))
+    assert mask[disc(20.5, 15.5, 5.0)].all()
     assert not mask[~disc(20.5, 15.5, 6.5)].any()
 
 
 def test_a_stroke_is_as_wide_as_the_brush_and_round_at_its_ends() -> None:
-    mask = rasterise(Mark("brush", ((10.5, 15.5), (20.5, 15.5), (30.5, 15.5)), width=7))
+    mask = rasterise(Mark("brush", ((10.5, 15.5), (20.5, 15.5), (30.5, 15.5)), width=7.0))
     assert (mask[:, 12:29].sum(0) == 7).all()
     assert mask[15, 7:34].all()
     assert not mask[12, 7]
@@ -56,12 +58,12 @@ def test_a_stroke_is_as_wide_as_the_brush_and_round_at_its_ends() -> None:
 
 
 def test_a_stroke_has_no_gaps_at_its_corners() -> None:
-    mask = rasterise(Mark("brush", ((8.5, 22.5), (20.5, 8.5), (32.5, 22.5)), width=9))
+    mask = rasterise(Mark("brush", ((8.5, 22.5), (20.5, 8.5), (32.5, 22.5)), width=9.0))
     assert mask[disc(20.5, 8.5, 3.5)].all()
 
 
 def test_later_marks_lie_over_earlier_ones() -> None:
-    box, rubbed = Mark("box", ((5.0, 5.0), (35.0, 25.0))), Mark("eraser", ((0.5, 15.5), (39.5, 15.5)), width=5)
+    box, rubbed = Mark("box", ((5.0, 5.0), (35.0, 25.0))), Mark("eraser", ((0.5, 15.5), (39.5, 15.5)), width=5.0)
     assert not rasterise(box, rubbed)[13:18].any()
     assert rasterise(box, rubbed)[8].any()
     np.testing.assert_array_equal(rasterise(rubbed, box), rasterise(box))
@@ -69,15 +71,15 @@ def test_later_marks_lie_over_earlier_ones() -> None:
 
 def test_erasing_takes_away_from_the_mask_that_was_there_before() -> None:
     ground = Image.new("L", SIZE, 255)
-    mask = rasterise(Mark("eraser", ((20.5, 15.5),), width=11), ground=ground)
-    assert not mask[disc(20.5, 15.5, 5)].any()
+    mask = rasterise(Mark("eraser", ((20.5, 15.5),), width=11.0), ground=ground)
+    assert not mask[disc(20.5, 15.5, 5.0)].any()
     assert mask.sum() > mask.size / 2
     assert np.asarray(ground).all(), "what was given stays as it was"
 
 
 def test_a_drawing_is_taken_back_mark_by_mark_and_cleared_at_once() -> None:
     ground = Image.new("L", SIZE, 255)
-    first, second = Mark("eraser", ((5.0, 5.0),), width=4), Mark("eraser", ((30.0, 20.0),), width=4)
+    first, second = Mark("eraser", ((5.0, 5.0),), width=4.0), Mark("eraser", ((30.0, 20.0),), width=4.0)
     drawing = Drawing(SIZE, ground=ground).add(first).add(second)
     assert drawing.undo().marks == (first,)
     assert drawing.undo().undo().undo() == Drawing(SIZE, ground=ground)
@@ -99,12 +101,12 @@ def draw(easel: Easel, tool: Tool, *points: tuple[float, float], width: float = 
 
 def test_a_gesture_becomes_a_mark_when_the_button_is_released() -> None:
     easel = Easel(Drawing(SIZE))
-    easel.press("brush", (3.0, 4.0), width=5)
+    easel.press("brush", (3.0, 4.0), width=5.0)
     easel.move((6.0, 7.0))
-    assert easel.gesture == Mark("brush", ((3.0, 4.0), (6.0, 7.0)), 5)
+    assert easel.gesture == Mark("brush", ((3.0, 4.0), (6.0, 7.0)), 5.0)
     assert easel.drawing.marks == ()
     assert easel.release()
-    assert easel.drawing.marks == (Mark("brush", ((3.0, 4.0), (6.0, 7.0)), 5),)
+    assert easel.drawing.marks == (Mark("brush", ((3.0, 4.0), (6.0, 7.0)), 5.0),)
     assert easel.gesture is None
 
 

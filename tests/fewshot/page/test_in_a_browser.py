@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
-from fewshot.data.folder import Folder
 from fewshot.page.photograph import MAX_BYTES
 from tests.fewshot.page.browser import drag, find_chromium, open_browser, serve, upload
 
@@ -57,16 +56,6 @@ def page(browser: BrowserContext, address: str, asked: list[str]) -> Iterator[Pa
     page.goto(address)
     yield page
     page.close()
-
-
-@pytest.fixture(scope="module")
-def support(photographs: Folder) -> Path:
-    return photographs.root / "images" / "00.png"
-
-
-@pytest.fixture(scope="module")
-def query(photographs: Folder) -> Path:
-    return photographs.root / "images" / "08.png"
 
 
 def ask(page: Page, support: Path, query: Path) -> None:
