@@ -37,7 +37,7 @@ def photograph_page(address: str, chromium: str, folder: Path) -> None:
         page.get_by_role("button", name="Load an example").click()
         for name, keys in (("try_it", []), ("try_it_more_mass", ["ArrowRight"] * 20)):
             for key in keys:
-                page.get_by_test_id("mass").get_by_role("slider").press(key)
+                page.get_by_test_id("mass").press(key)
             expect(page.get_by_test_id("overlay")).to_be_visible()
             expect(page.get_by_test_id("busy")).to_be_hidden()
             page.screenshot(path=HERE / f"{name}.png", full_page=True)

@@ -27,7 +27,9 @@ class Toolbar:
 
     def __init__(self) -> None:
         with ui.row().classes("items-center gap-4 w-full no-wrap"):
-            self._tool = ui.toggle(_TOOLS, value="box").props("dense no-caps unelevated toggle-color=primary")
+            self._tool = ui.toggle(_TOOLS, value="box").props(
+                "no-caps unelevated padding='xs md' color=grey-3 text-color=grey-9 toggle-color=primary"
+            )
             ui.label("Width").classes("text-sm text-gray-600")
             self._width = ui.slider(min=1, max=20, value=6).classes("grow").props('aria-label="Width of the brush"')
             self._width.tooltip("of brush and eraser, in hundredths of the photograph's longer side")

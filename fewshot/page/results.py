@@ -35,7 +35,8 @@ class MassSlider:
     @property
     def mass(self) -> float | None:
         """What is chosen; None where it is what the network was trained with."""
-        return None if self._slider.value == self._scale.usual else float(self._slider.value)
+        value = self._slider.value
+        return None if value is None or value == self._scale.usual else float(value)
 
     def _reset(self) -> None:
         self._slider.set_value(self._scale.usual)
@@ -111,7 +112,7 @@ class _Picture:
 
     def __init__(self, name: str, title: str, caption: str) -> None:
         with ui.element("figure").classes("fs-figure") as self._figure:
-            self._image = ui.interactive_image().classes("w-full").props(f"data-testid={name}")
+            self._image = ui.interactive_image().classes("fs-shown").props(f"data-testid={name}")
             with ui.element("figcaption"):
                 ui.label(title).classes("font-medium")
                 ui.label(caption).classes("text-xs text-gray-500")

@@ -38,6 +38,13 @@ class Address:
     host: str
     port: int
 
+    def __post_init__(self) -> None:
+        """Refuse ports that no machine has."""
+        if not 0 < self.port < 2**16:
+            raise ValueError(
+                f"`--port` must lie in [1, 65535]. Found `port = {self.port}`. Choose one above 1023 that is free."
+            )
+
     @property
     def url(self) -> str:
         """What to type into a browser."""
@@ -118,7 +125,7 @@ def _check_free(address: Address) -> None:
     try:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         socket.create_server((address.host, address.port), family=family).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ValueError(
             f"`--host` and `--port` must name a free port of this machine. Found that {address.host}:{address.port} "
             f"cannot be listened at ({error}). Stop what is listening there, or choose another port."
