@@ -90,7 +90,7 @@ def test_moving_the_slider_moves_another_mass_and_changes_the_map(page: Page, su
     ask(page, support, query)
     before, summary = see(page, "transport"), page.get_by_test_id("summary").inner_text()
     slider = page.get_by_test_id("mass")
-    slider.press("ArrowRight")
+    slider.locator("[tabindex]").press("ArrowRight")
     expect(page.get_by_test_id("mass-text")).to_have_text("1.05 × the object’s size in the example")
     box = slider.bounding_box()
     assert box is not None
