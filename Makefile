@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-gpu bench docs docs-serve
+.PHONY: help setup demo check browser test test-gpu bench docs docs-serve
 
 PYTHON ?=
 VENV := .venv
@@ -43,6 +43,17 @@ check: setup ## Format, lint, types, import layers, spelling
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --config setup.cfg
 	$(BIN)/codespell
+
+browser: ## Install Debian's Chromium for the test of the page, where there is no browser yet (as root, by apt-get)
+	@for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do \
+		if command -v "$$name" >/dev/null; then echo "The page is tested in $$(command -v "$$name")."; exit 0; fi; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium >/dev/null; then \
+		echo "The page is tested in $$(command -v chromium)."; exit 0; \
+	fi; \
+	echo 'No browser was found, and none could be installed: the test of the page in a browser will be skipped.' \
+		'Install Chromium or Google Chrome (Debian, as root: apt-get install chromium).' >&2
 
 test: setup ## Every test that needs no GPU
 	$(SINGLE) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal

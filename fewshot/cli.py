@@ -83,6 +83,12 @@ def _predict() -> Work:
     return Work(build_predict_parser, predict_files)
 
 
+def _serve() -> Work:
+    from fewshot.commands.serve import build_serve_parser, serve_network
+
+    return Work(build_serve_parser, serve_network)
+
+
 COMMANDS = {
     "demo": Command("train, evaluate and report on synthetic data, in minutes", _demo),
     "index": Command("make or verify the index of a data set, and count", _index),
@@ -91,6 +97,7 @@ COMMANDS = {
     "evaluate": Command("score a trained network", _evaluate),
     "reproduce": Command("make a table of the paper", _reproduce),
     "predict": Command("segment your own images, given labelled examples", _predict),
+    "serve": Command("a page in the browser to try a network on", _serve),
 }
 
 

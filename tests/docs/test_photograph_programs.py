@@ -24,6 +24,12 @@ def test_your_own_photographs_are_segmented(
     assert [name for name in vars(found) if f"`{name}`" not in fields] == []
 
 
+def test_another_mass_moves_without_training(run_page: Callable[[str], dict[str, Any]]) -> None:
+    namespace = run_page("try_it.md")
+    assert namespace["segmenter"].model.config.matching.mass_ratio == 1.0
+    assert namespace["found"].mask.shape == SIZE[::-1]
+
+
 def test_a_folder_is_a_data_set(run_page: Callable[[str], dict[str, Any]]) -> None:
     namespace = run_page("docs/data.md")
     assert len(namespace["train"].entries) == 2

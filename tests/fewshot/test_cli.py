@@ -26,7 +26,7 @@ def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert exit_.value.code == 0
     shown = capsys.readouterr().out
-    assert set(COMMANDS) == {"demo", "index", "pretrain", "train", "evaluate", "reproduce", "predict"}
+    assert set(COMMANDS) == {"demo", "index", "pretrain", "train", "evaluate", "reproduce", "predict", "serve"}
     assert all(f"{name} " in shown for name in COMMANDS)
     assert all(command.help.split(",")[0] in shown for command in COMMANDS.values())
 
