@@ -31,7 +31,7 @@ class Curve:
 
 
 _PARTIAL, _BALANCED = Workload(1, 256, 0.5, 0.05, 1e-3), Workload(1, 256, None, 0.05, 1e-3)
-_NODES, _BATCH, _REG = (64, 128, 256, 512, 1024, 2048), (1, 4, 16, 64, 256), (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
+_NODES, _BATCH, _REG = (64, 128, 256, 512, 1024, 2048), (1, 4, 16, 64, 256), (0.2, 0.05, 0.02, 0.01, 0.005)
 CURVES = (
     Curve("nodes", _PARTIAL, _NODES),
     Curve("nodes", _BALANCED, _NODES),

@@ -54,7 +54,7 @@ def main() -> None:
     """Compare, print tables and keep the figures."""
     parser = arguments(__doc__, "small_reg")
     parser.add_argument("--nodes", type=int, default=200)
-    parser.add_argument("--ratios", type=int, nargs="+", default=[2**6, 2**9, 2**12], help="range of the cost over reg")
+    parser.add_argument("--ratios", type=int, nargs="+", default=[2**6, 2**10], help="range of the cost over reg")
     given = parser.parse_args()
     # POT and PyTorch warn of what is found in the plan.
     warnings.simplefilter("ignore")

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from peers import geomloss, ott, own, plain, pot
 from torch import Tensor
 from workload import Workload
+
+from peers import geomloss, ott, own, plain, pot
 
 Run = Callable[[int], Tensor]
 """Solves the batch with so many iterations and returns its plans (batch, nodes, nodes)."""

@@ -6,9 +6,10 @@ from functools import partial
 
 import torch
 from comparison import find_iterations
-from peers import Run, geomloss, ott, own, plain, pot
 from torch import Tensor
 from workload import Workload
+
+from peers import Run, geomloss, ott, own, plain, pot
 
 Derivative = Callable[[], tuple[Tensor, float, float]]
 """Gives the derivative, seconds forward and seconds backward."""

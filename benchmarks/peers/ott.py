@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers.border import border, strip
 from torch import Tensor
 from workload import Workload
+
+from peers.border import border, strip
 
 INSTALLED = importlib.util.find_spec("ott") is not None
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import torch
-from peers.border import border, strip
 from torch import Tensor
 from workload import Workload
+
+from peers.border import border, strip
 
 
 def log_domain(cost: Tensor, workload: Workload) -> Callable[[int], Tensor]:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peers.border import border, strip
 from torch import Tensor
 from workload import Workload
+
+from peers.border import border, strip
 
 # Its annotations promise less than it returns.
 ot: Any = importlib.import_module("ot")
