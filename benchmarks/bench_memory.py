@@ -1,8 +1,8 @@
 """The most memory that a solve and its backward pass hold beside the costs: partialot and its peers, one way for all.
 
-Every row is a process of its own. It solves once, which compiles, finds how many iterations are needed and warms caches;
-gives back what was freed; and solves again: the most that is resident then, above what was resident before (VmHWM and
-VmRSS of Linux), which counts the memory of NumPy, PyTorch and JAX alike.
+Every row is a process of its own. It solves once, which compiles, finds how many iterations are needed and warms
+caches; gives back what was freed; and solves again: the most that is resident then, above what was resident before
+(VmHWM and VmRSS of Linux), which counts the memory of NumPy, PyTorch and JAX alike.
 
     python benchmarks/bench_memory.py
 """

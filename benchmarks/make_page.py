@@ -21,7 +21,8 @@ Written by `python benchmarks/make_page.py` from the JSON files in `benchmarks/r
 machine, the versions and the load it was measured under. Ratios within a table hold; absolute times are those of that
 machine. `make bench` measures the first parts anew in a quarter of an hour on two idle cores, `make bench-full` all.
 
-FlashSinkhorn is not compared: it runs on GPUs only. What the peers answer to hard cases: [conformance.md](conformance.md).
+FlashSinkhorn is not compared: it runs on GPUs only. What the peers answer to hard cases stands in
+[conformance.md](conformance.md).
 """
 
 ACCURACY = """# Accuracy

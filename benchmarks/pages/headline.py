@@ -26,10 +26,11 @@ def fill(page: str, solves: dict[str, Any], *, picture: bool) -> str:
     """
     image = "![Time of a solve by the number of nodes](docs/images/solve_time.svg)\n\n" if picture else ""
     text = (
-        f"{image}Milliseconds of whole solves to the same error of the marginals, in brackets the time over ours. Of each "
-        f"library its fastest solver that gave an answer is taken, told beforehand how many iterations it needs. "
+        f"{image}Milliseconds of whole solves to the same error of the marginals, in brackets the time over ours. Of "
+        f"each library its fastest solver that gave an answer is taken, told beforehand how many iterations it needs. "
         f"`{solves['command']}`, {measured_on(solves['machine'])}\n{ratios(solves)}\n"
-        "Below 1 the other is faster. All solvers, gradients, memory, accuracy: [docs/benchmarks.md](docs/benchmarks.md).\n"
+        "Below 1 the other is faster. Solvers one by one, gradients, memory, accuracy: "
+        "[docs/benchmarks.md](docs/benchmarks.md).\n"
     )
     return BLOCK.sub(lambda match: f"{match[1]}{wrap(text)}{match[2]}", page)
 

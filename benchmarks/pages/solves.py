@@ -6,9 +6,9 @@ from typing import Any
 from pages.markdown import measured_on, moved, number, spread, table
 
 _JUDGED = (
-    "Same problem, same violation (what exceeds the weights, and the error of the mass, over the mass), measured on the "
-    "plan that is returned. The peers are told the fewest iterations that reach it. Capped: another problem, with another "
-    "optimum. Distance: from the optimal plan, over the mass.\n"
+    "Same problem, same violation (what exceeds the weights, and the error of the mass, over the mass), measured on "
+    "the plan that is returned. The peers are told the fewest iterations that reach it. Capped: another problem, with "
+    "another optimum. Distance: from the optimal plan, over the mass.\n"
 )
 
 

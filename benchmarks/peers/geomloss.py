@@ -12,7 +12,7 @@ INSTALLED = importlib.util.find_spec("geomloss") is not None
 
 
 def solve_batch(cost: Tensor, workload: Workload) -> Callable[[int], Tensor]:
-    """`geomloss.ot.solve_batch`, which spreads its annealing over the iterations that it is given and knows no tolerance.
+    """`geomloss.ot.solve_batch`, which spreads its annealing over the iterations it is given and knows no tolerance.
 
     Its settings are all there are: https://www.kernel-operations.io/geomloss/api/geomloss.html.
     """
