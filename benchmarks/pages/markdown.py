@@ -1,5 +1,6 @@
 """Markdown out of figures."""
 
+import re
 import textwrap
 from typing import Any
 
@@ -43,4 +44,6 @@ def measured_on(machine: dict[str, Any]) -> str:
 
 def _fill(paragraph: str) -> str:
     end = "\n" if paragraph.endswith("\n") else ""
-    return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False) + end
+    # Code stays on one line: a command is copied from there.
+    whole = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), paragraph)
+    return textwrap.fill(whole, 120, break_long_words=False, break_on_hyphens=False).replace("\0", " ") + end

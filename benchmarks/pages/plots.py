@@ -95,3 +95,4 @@ def _draw_curve(axes: Axes, curve: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     fixed = {"batch": f"batch {work['batch']}", "nodes": f"{work['nodes']}²", "reg": f"reg {work['reg']:g}"}
     axes.set_title(", ".join([kind, *(text for key, text in fixed.items() if key != curve["along"])]), fontsize=9)
     axes.grid(alpha=0.25)
+    axes.minorticks_off()
