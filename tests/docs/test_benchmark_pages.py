@@ -1,5 +1,7 @@
 """Pages, pictures and the README's table of the benchmarks are those of benchmarks/results."""
 
+from pathlib import Path
+
 import make_page
 import pytest
 from pages import plots
@@ -24,7 +26,7 @@ def test_every_file_of_results_is_shown() -> None:
     assert {path.stem for path in make_page.RESULTS.glob("*.json")} <= FILES
 
 
-def test_results_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_results_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(make_page, "RESULTS", tmp_path)
     assert "- `python benchmarks/bench_scaling.py`" in make_page.write("benchmarks.md")
 
