@@ -1,7 +1,6 @@
 """Every solver that is compared and installed solves the problem that it is handed."""
 
 import warnings
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,13 +14,10 @@ DERIVATIVE = 1e-3
 """Relative error of a derivative whose plan has a violation of 1e-5."""
 
 
-def solvers() -> Iterator[object]:
-    for workload in WORKLOADS:
-        for name, _ in methods(workload):
-            yield pytest.param(workload, name, id=f"{name}, {workload.mass}")
+SOLVERS = [(workload, name) for workload in WORKLOADS for name, _ in methods(workload)]
 
 
-@pytest.mark.parametrize(("workload", "name"), solvers())
+@pytest.mark.parametrize(("workload", "name"), SOLVERS, ids=str)
 def test_every_peer_solves_an_easy_problem(workload: Workload, name: str) -> None:
     method = dict(methods(workload))[name]
     cost = workload.cost()
