@@ -76,7 +76,8 @@ def make_ready(cost: Tensor, workload: Workload, method: Method, optimum: Tensor
         run = method.prepare(cost, workload)
         iterations = LIMIT if method.stops else find_iterations(run, workload, guess)
         plan = run(iterations)
-    return Entry(run, iterations, plan, find_fault(plan, optimum, workload))
+    fault = find_fault(plan, optimum, workload)
+    return Entry(run, iterations, plan, fault and f"{fault} after {iterations:,} iterations")
 
 
 def find_iterations(run: Run, workload: Workload, guess: int) -> int:
