@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check browser test test-gpu bench docs docs-serve
+.PHONY: help setup demo check browser test test-gpu bench bench-full docs docs-serve
 
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 WORKERS ?= 2
 # Two test processes on two cores: one thread each, or they fight.
 SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -61,16 +62,32 @@ test: setup ## Every test that needs no GPU
 test-gpu: setup ## The tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-bench: setup ## Time partialot against its peers on this CPU; writes benchmarks/results and the pages made of them
-	$(BIN)/python benchmarks/bench_sweep.py
+$(PEERS): $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[peers]'
+	@touch $(PEERS)
+
+bench: $(PEERS) ## Compare with POT, GeomLoss, OTT and plain PyTorch on this CPU (a quarter of an hour), fill the pages
 	$(BIN)/python benchmarks/bench_cpu.py
+	$(BIN)/python benchmarks/bench_gradients.py
+	$(BIN)/python benchmarks/bench_memory.py
+	$(BIN)/python benchmarks/bench_scaling.py
+	$(BIN)/python benchmarks/bench_small_reg.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_exact.py
+	$(BIN)/python benchmarks/bench_import.py
+	$(BIN)/python benchmarks/make_page.py
+
+bench-full: bench ## The same, then large problems, sweeps, precision, clouds and the network
+	$(BIN)/python benchmarks/bench_sweep.py
 	$(BIN)/python benchmarks/bench_iterations.py
 	$(BIN)/python benchmarks/bench_accuracy.py
 	$(BIN)/python benchmarks/bench_formulations.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_exact.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_gap.py
 	$(BIN)/python benchmarks/bench_lazy.py
-	$(BIN)/python benchmarks/bench_import.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_storage.py
+	$(BIN)/python benchmarks/bench_cpu.py --workloads large --rounds 3 --out benchmarks/results/cpu_large.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_exact.py --nodes 3000 --families points features --rounds 1 \
+		--out benchmarks/results/exact_3000.json
+	$(BIN)/python benchmarks/bench_cmnet.py
 	$(BIN)/python benchmarks/make_page.py
 
 # Material for MkDocs prints an advertisement of its successor otherwise.

@@ -6,70 +6,46 @@ come near enough, found beforehand and not timed, without a test of its own: to 
     python benchmarks/bench_formulations.py
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
-import numpy as np
-import ot
-import torch
+from comparison import optimum
+from judging import distance, find_fewest
+from peers import own, pot
 from record import arguments, keep
+from timing import take_turns
 from torch import Tensor
-from tqdm import tqdm
 from workload import Workload, machine
 
-import partialot
-
-
-def pot_capped(cost: Tensor, workload: Workload, method: str, iterations: int) -> Tensor:
-    """POT's plans, one problem after the other."""
-    weights = np.full(workload.nodes, 1.0 / workload.nodes)
-    options = {"m": workload.mass, "numItermax": iterations, "stopThr": 0.0, "method": method}
-    partial = ot.partial.entropic_partial_wasserstein
-    return torch.stack(
-        [torch.as_tensor(partial(weights, weights, one, workload.reg, **options)) for one in cost.numpy()]
-    )
-
-
-def ours(cost: Tensor, workload: Workload, tol: float) -> Tensor:
-    """partialot, which stops by itself; its tests are timed."""
-    solver = partialot.Sinkhorn(tol=tol)
-    return partialot.solve(cost, mass=workload.mass, reg=workload.reg, formulation="capped", solver=solver).plan
-
-
-def distance(plan: Tensor, optimum: Tensor, workload: Workload) -> float:
-    """Largest sum of absolute differences from the optimal plan, over the mass."""
-    return float((plan - optimum).abs().sum((-2, -1)).max()) / workload.mass
+MOST = 5000
+"""Iterations of POT that are tried."""
 
 
 def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float]]:
-    """Medians of the time each takes for the batch, in milliseconds, with what it reached."""
+    """Medians and quartiles of the time each takes for the batch, in milliseconds, with what it reached."""
     cost = workload.cost().double()
-    optimum = ours(cost, workload, 1e-13)
-    count = 4
-    while distance(pot_capped(cost, workload, "sinkhorn", count), optimum, workload) > workload.error:
-        count += max(1, count // 5)
+    best = optimum(cost, workload, capped=True)
+
+    def near(plan: Tensor) -> bool:
+        return distance(plan, best, workload) <= workload.error
+
+    theirs, in_logarithms = pot.capped(cost, workload), pot.capped(cost, workload, "sinkhorn_log")
+    count = find_fewest(lambda iterations: near(theirs(iterations)), 8, MOST) or MOST
     tol = workload.error
-    while distance(ours(cost, workload, tol), optimum, workload) > workload.error:
+    while not near((ours := own.solve(cost, workload, "capped", tol))(MOST)):
         tol /= 2
     runs: dict[str, Callable[[], Tensor]] = {
-        "partialot": lambda: ours(cost, workload, tol),
-        "POT": lambda: pot_capped(cost, workload, "sinkhorn", count),
-        "POT, logarithms": lambda: pot_capped(cost, workload, "sinkhorn_log", count),
+        "partialot": partial(ours, MOST),
+        "POT": partial(theirs, count),
+        "POT, logarithms": partial(in_logarithms, count),
     }
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    reached = {name: distance(run(), optimum, workload) for name, run in runs.items()}
-    for _ in tqdm(range(rounds), desc=f"{workload.nodes} nodes"):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - begin))
-    least = statistics.median(times["partialot"])
+    reached = {name: distance(run(), best, workload) for name, run in runs.items()}
+    times = take_turns(runs, rounds, f"{workload.nodes} nodes")
     return {
         name: {
-            "median_ms": statistics.median(times[name]),
-            "times_ours": statistics.median(times[name]) / least,
+            **times[name],
+            "times_ours": times[name]["median_ms"] / times["partialot"]["median_ms"],
             "distance": reached[name],
             **({"iterations": count} if name != "partialot" else {}),
         }

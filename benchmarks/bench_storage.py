@@ -7,17 +7,15 @@ written out; and the most memory of a solve and of the backward passes of its va
     OMP_NUM_THREADS=1 python benchmarks/bench_storage.py
 """
 
-import argparse
-import json
 import multiprocessing
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from bench_lazy import peak, seconds
+from record import arguments, keep
 from torch import Tensor
 from workload import machine
 
@@ -84,23 +82,21 @@ def memory(case: Case, storage: str) -> float:
 
 def main() -> None:
     """Measure each case, print the figures and keep them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = arguments(__doc__, "storage")
     parser.add_argument("--points", type=int, nargs="+", default=[500, 2000, 8000])
     parser.add_argument("--dimensions", type=int, nargs="+", default=[3, 64, 512])
     parser.add_argument("--sweeps", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "storage.json")
     given = parser.parse_args()
-    results = []
+    before, results = machine(), []
     for case in (Case(n, d, given.sweeps, given.repeats) for n in given.points for d in given.dimensions):
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
             figures = pool.submit(times, case).result()
             used = {f"{storage}_memory": pool.submit(memory, case, storage).result() for storage in STORAGES}
-        results.append({"machine": machine(), "case": asdict(case), "figures": figures | used})
+        results.append({"case": asdict(case), "figures": figures | used})
         print(case.points, case.dimension, *(f"{key} {x:.3g}" for key, x in (figures | used).items()), flush=True)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(results, indent=2) + "\n")
+    keep(given.out, before, {"results": results})
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-import peers
 import torch
+from peers import Run, ott, plain, pot
 from record import arguments, keep
+from timing import spread
 from torch import Tensor
 from tqdm import tqdm
 from workload import Workload, machine
@@ -48,7 +49,7 @@ def own(cost: Tensor, workload: Workload) -> dict[str, Step]:
     return steps
 
 
-def between(run: peers.Run, few: int, many: int) -> Callable[[], float]:
+def between(run: Run, few: int, many: int) -> Callable[[], float]:
     """Seconds that one iteration adds to a run."""
 
     def measure() -> float:
@@ -79,20 +80,19 @@ def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float]]:
     repeats = max(1, 20_000_000 // cost.numel())
     measures = {"read": seconds(lambda: cost.sum(), repeats)}
     measures |= {name: seconds(step, repeats) for name, step in own(cost, workload).items()}
-    runs: dict[str, peers.Run | None] = {
-        "row-vector bmm, kernel and transpose stored": peers.kernel_torch(cost, workload),
-        "POT sinkhorn, NumPy, kernel domain": peers.pot_sinkhorn(cost, workload),
-        "OTT, kernel domain": peers.ott(cost, workload, momentum=1.0, log_domain=False),
-        "OTT, log domain": peers.ott(cost, workload, momentum=1.0, log_domain=True),
-        "torch.compile, log domain": peers.compiled_torch(cost, workload),
-        "eager PyTorch, log domain": peers.plain_torch(cost, workload),
+    runs: dict[str, Run] = {
+        "row-vector bmm, kernel and transpose stored": plain.kernel_domain(cost, workload),
+        "POT sinkhorn, NumPy, kernel domain": pot.sinkhorn(cost, workload),
+        "torch.compile, log domain": plain.compiled(cost, workload),
+        "eager PyTorch, log domain": plain.log_domain(cost, workload),
     }
+    if ott.INSTALLED:
+        runs["OTT, kernel domain"] = ott.sinkhorn(cost, workload, momentum=1.0, log_domain=False)
+        runs["OTT, log domain"] = ott.sinkhorn(cost, workload, momentum=1.0)
     # As many iterations as make the difference large beside what a run costs besides.
     slow, fast = max(8, 130_000_000 // cost.numel()), max(32, 400_000_000 // cost.numel())
     measures |= {
-        name: between(run, 2, slow if name.startswith(("eager", "torch")) else fast)
-        for name, run in runs.items()
-        if run is not None
+        name: between(run, 2, slow if name.startswith(("eager", "torch")) else fast) for name, run in runs.items()
     }
     times: dict[str, list[float]] = {name: [] for name in measures}
     for turn in tqdm(range(rounds + 1), desc=f"{workload.batch} x {workload.nodes}²"):
@@ -103,8 +103,7 @@ def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float]]:
     read = statistics.median(times["read"])
     rows = {}
     for name, taken in times.items():
-        low, median, high = statistics.quantiles(taken, n=4)
-        rows[name] = {"median_ms": median, "low_ms": low, "high_ms": high, "reads": median / read}
+        rows[name] = spread(taken) | {"reads": statistics.median(taken) / read}
     return rows
 
 

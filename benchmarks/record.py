@@ -25,8 +25,10 @@ def arguments(description: str | None, name: str, *, rounds: int | None = None) 
     return parser
 
 
-def keep(out: Path, machine: Mapping[str, str | int | float], figures: Mapping[str, object]) -> None:
+def keep(out: Path, machine: Mapping[str, object], figures: Mapping[str, object]) -> None:
     """Write figures down, with the command that they came of and the machine as it was before."""
+    if machine["not installed"]:
+        print(f"Not installed, so not compared: {machine['not installed']}. `make bench` installs all peers.")
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"command": command, "machine": machine, **figures}, indent=2) + "\n")

@@ -10,16 +10,32 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+PACKAGES = ("torch", "numpy", "pot", "jax", "ott-jax", "geomloss")
+"""What is compared, and what it stands on."""
+
 
 @dataclass(frozen=True)
 class Workload:
-    """A batch of cosine costs between clustered features, as matching images gives them."""
+    """A batch of cosine costs between clustered features, as matching images gives them; weights total 1.
+
+    Attributes:
+        batch: Problems.
+        nodes: On each side of each.
+        mass: To move; None = all, balanced.
+        reg: Entropic regularisation in units of the cost, whose range is at most 2.
+        error: `violation` that every solver must reach.
+    """
 
     batch: int
     nodes: int
-    mass: float
+    mass: float | None
     reg: float
     error: float
+
+    @property
+    def moved(self) -> float:
+        """Mass that a plan moves."""
+        return 1.0 if self.mass is None else self.mass
 
     def cost(self) -> Tensor:
         """Costs (batch, nodes, nodes) in [0, 2], float32, the same every time."""
@@ -34,25 +50,12 @@ class Workload:
         return 1.0 - sides[0] @ sides[1].mT
 
 
-def violation(plan: Tensor, weight: float, mass: float) -> float:
-    """Violation summed over the rows, over the columns, and of the mass, relative to it; the worst of the batch."""
-    plan = plan.double()
-    rows, columns = ((plan.sum(side) - weight).clamp(min=0).sum(-1) for side in (-1, -2))
-    amount = (plan.sum((-2, -1)) - mass).abs()
-    return torch.stack([rows, columns, amount]).max().item() / mass
-
-
-def machine() -> dict[str, str | int | float]:
+def machine() -> dict[str, object]:
     """What the figures were measured on, and how busy it was."""
     info = Path("/proc/cpuinfo")
     models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    versions: dict[str, str] = {}
-    for name in ("torch", "numpy", "pot", "jax", "ott-jax", "geomloss", "pykeops"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    versions = {name: found for name in PACKAGES if (found := _installed(name)) is not None}
     return {
         "processor": models[0] if models else platform.processor(),
         "cores": os.cpu_count() or 0,
@@ -61,4 +64,12 @@ def machine() -> dict[str, str | int | float]:
         "python": platform.python_version(),
         "commit": commit,
         **versions,
+        "not installed": [name for name in PACKAGES if name not in versions],
     }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""What the documentation shows of the results, page by page."""
