@@ -1,5 +1,6 @@
 """`fewshot evaluate`: a trained network on a fold of any data set."""
 
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,9 +44,9 @@ def build_evaluate_parser() -> ArgumentParser:
     cache_help = "folder of features that are computed once, as `fewshot train` keeps them; default: images are read"
     parser.add_argument("--cache", type=Path | None, default=None, help=cache_help)
     parser.add_class_arguments(EvaluationConfig, "evaluation", skip={"fit"})
-    # None tells what nobody gave from the default values given in full.
+    # Left out where nobody gives it, which tells that from the default values given in full.
     fit_help = "how images come to the size of the network, with `--fit asked`"
-    parser.add_argument("--evaluation.fit", type=Fit | None, default=None, help=fit_help)
+    parser.add_argument("--evaluation.fit", type=Fit | None, default=SUPPRESS, help=fit_help)
     return parser
 
 
@@ -66,7 +67,8 @@ def run_evaluate(options: Namespace, command: str) -> str:
     with first_process_first():
         dataset.load_index(values.fold)
     checkpoint = load_checkpoint(values.checkpoint)
-    config = choose_fit(values.evaluation, values.evaluation.fit, checkpoint.fit, how=values.fit)
+    asked = values.evaluation.fit if "evaluation.fit" in options else None
+    config = choose_fit(values.evaluation, asked, checkpoint.fit, how=values.fit)
     _refuse_run(values.output)
     if values.seen == "exclude":
         config = replace(config, exclude=tuple(dict.fromkeys((*config.exclude, *checkpoint.trained_on))))
