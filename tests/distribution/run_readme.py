@@ -18,7 +18,7 @@ def main() -> None:
             f"`partialot` must be the one that is installed in {sys.prefix}. Found {partialot.__file__}. Start from a "
             f"folder that is not the source tree, without PYTHONPATH."
         )
-    readme = str(metadata("partialot").get_payload())
+    readme = str(metadata("partialot").json["description"])
     programs = re.findall(r"^```python\n(.*?)^```", readme, flags=re.DOTALL | re.MULTILINE)
     for program in programs:
         exec(program, {})
