@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check browser test test-gpu bench bench-full docs docs-serve
+.PHONY: help setup demo check browser test test-gpu test-lowest release-check bench bench-full docs docs-serve
 
 PYTHON ?=
 VENV := .venv
@@ -10,12 +10,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 WORKERS ?= 2
+LOWEST := .cache/lowest
+RELEASE := .cache/release
 # Two test processes on two cores: one thread each, or they fight.
 SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
-		while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+		while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## Make .venv and install everything, pinned by constraints.txt (only when something changed)
 
@@ -61,6 +63,22 @@ test: setup ## Every test that needs no GPU
 
 test-gpu: setup ## The tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
+
+# UV_TORCH_BACKEND=cpu spares the CUDA libraries; UV_CONSTRAINT names a file with another PyTorch.
+test-lowest: setup ## The tests of partialot with the oldest versions that pyproject.toml allows (needs a package index)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[fewshot,test]'
+	$(SINGLE) $(LOWEST)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal tests/partialot
+
+# Not among the tests: it installs from a package index and trains the demonstration.
+release-check: setup ## Build both archives; install the wheel in a new environment; run the README there (minutes)
+	rm -rf $(RELEASE)
+	$(BIN)/hatchling build --directory $(RELEASE)/dist
+	$(BIN)/uv tool run twine@7.0.0 check --strict $(RELEASE)/dist/*
+	$(BIN)/python -m venv $(RELEASE)/venv
+	$(RELEASE)/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		"$$(ls $(RELEASE)/dist/*.whl)[fewshot]"
+	cd $(RELEASE) && venv/bin/fewshot demo && venv/bin/python $(CURDIR)/tests/distribution/run_readme.py
 
 $(PEERS): $(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[peers]'

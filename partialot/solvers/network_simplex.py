@@ -123,12 +123,12 @@ def pivot(
         SolverError: POT ended in a way that no problem of ours should lead to.
     """
     # Not for those who solve with `reg`: importing POT takes half as long as PyTorch (`benchmarks/bench_import.py`).
-    from ot import emd  # pyright: ignore[reportMissingTypeStubs]
+    import ot  # pyright: ignore[reportMissingTypeStubs]
 
     total = source.sum()
     flow, log = cast(
         "tuple[Any, dict[str, Any]]",
-        emd(  # pyright: ignore[reportUnknownMemberType]
+        ot.emd(  # pyright: ignore[reportUnknownMemberType]
             source / total,
             target / target.sum(),
             cost,

@@ -1,9 +1,9 @@
 """A type checker sees the types of the installed wheel, which it does for packages with `py.typed` alone."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,16 @@ SETTINGS = {"useLibraryCodeForTypes": False, "typeCheckingMode": "basic"}
 """Types are not guessed from the code of packages that do not say they are typed."""
 
 
-@pytest.fixture
-def found(environment: Mapping[str, str], tmp_path: Path) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def found(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the checker says of the program."""
     pytest.importorskip("basedpyright", reason="installed by the extra dev")
-    (tmp_path / "program.py").write_text(PROGRAM)
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(SETTINGS))
+    folder = tmp_path_factory.mktemp("typed")
+    (folder / "program.py").write_text(PROGRAM)
+    (folder / "pyrightconfig.json").write_text(json.dumps(SETTINGS))
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable, "--project", "."]
-    checked = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    checked = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     return json.loads(checked.stdout)["generalDiagnostics"]
 
 
