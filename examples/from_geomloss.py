@@ -96,7 +96,7 @@ for mass in (None, 0.7):
 ends = {}
 for name, loss in (("TransportLoss", TransportLoss(reg=0.03)), ("SinkhornDivergence", SinkhornDivergence(reg=0.03))):
     points = x.detach().clone()
-    for _ in range(40):
+    for _ in range(20):
         points.requires_grad_()
         (slope,) = torch.autograd.grad(loss(points, y), points)
         points = (points - 0.4 * len(points) * slope).detach()

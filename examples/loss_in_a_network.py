@@ -52,10 +52,10 @@ def train(name: str) -> tuple[nn.Module, list[float]]:
     optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
     a = torch.full((POINTS,), 1 / POINTS)
     b = torch.full((POINTS + OUTLIERS,), WEIGHTS[name] / (POINTS + OUTLIERS))
-    history = []
+    criterion, history = LOSSES[name], []
     for _ in range(200):
         optimiser.zero_grad()
-        loss = LOSSES[name](network(noise(POINTS)), draw(), a, b)
+        loss = criterion(network(noise(POINTS)), draw(), a, b)
         loss.backward()
         optimiser.step()
         history.append(loss.item())
