@@ -11,7 +11,6 @@ from PIL import Image
 from fewshot.page.drawing import Drawing, Easel, Mark, Tool, tint_mask
 from fewshot.page.photograph import Photograph
 
-_TINT = (230, 60, 40)
 _OPACITY = 0.5
 _HEX = "#e63c28"
 _HIGHEST = 420
@@ -118,7 +117,7 @@ class Canvas:
 
     def _show(self) -> None:
         width, height = self._easel.drawing.size
-        picture = encode_url(tint_mask(self.mask, _TINT, opacity=_OPACITY), "png")
+        picture = encode_url(tint_mask(self.mask), "png")
         self._mask_layer = f'<image href="{picture}" width="{width}" height="{height}"/>'
         self._image.set_content(self._mask_layer)
 

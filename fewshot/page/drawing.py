@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageDraw
 
 Tool = Literal["box", "brush", "eraser"]
 """`box` fills a rectangle, `brush` paints along a path, `eraser` takes away along one."""
@@ -16,6 +16,9 @@ Point = tuple[float, float]
 _LEAST_BOX = 0.01
 """Of the longer side: a smaller box is a click that slipped."""
 _ON = 255
+_TINT = (230, 60, 40, 115)
+"""The red of every overlay, and how opaque it is, of 255."""
+_VEIL = (128, 128, 128, 150)
 
 
 @dataclass(frozen=True)
@@ -117,11 +120,14 @@ class Easel:
         return min(max(point[0], 0.0), float(width)), min(max(point[1], 0.0), float(height))
 
 
-def tint_mask(mask: Image.Image, colour: tuple[int, int, int], *, opacity: float) -> Image.Image:
-    """Make a picture to lay over a photograph: the colour on the object, nothing elsewhere."""
-    tinted = Image.new("RGBA", mask.size, (*colour, 0))
-    tinted.putalpha(ImageChops.multiply(mask, Image.new("L", mask.size, round(_ON * opacity))))
-    return tinted
+def tint_mask(mask: Image.Image) -> Image.Image:
+    """Make a picture to lay over a photograph: red on the object, a grey veil elsewhere; nothing while there is none.
+
+    A tint alone could not be told from a thing of that colour.
+    """
+    veil = Image.new("RGBA", mask.size, _VEIL if mask.getbbox() else (0, 0, 0, 0))
+    veil.paste(_TINT, mask=mask)
+    return veil
 
 
 def _is_click(corners: Sequence[Point], size: tuple[int, int]) -> bool:

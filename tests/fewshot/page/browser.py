@@ -86,3 +86,10 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float], *, ex
     page.mouse.down()
     page.mouse.move(*places[1], steps=4)
     page.mouse.up()
+
+
+def slide(page: Page, place: float) -> None:
+    """Click on the slider of the mass, in shares of its length."""
+    box = page.get_by_test_id("mass").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + max(1, place * box["width"] - 1), box["y"] + box["height"] / 2)

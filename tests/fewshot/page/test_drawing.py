@@ -137,8 +137,15 @@ def test_a_stroke_is_at_least_a_pixel_wide() -> None:
     assert np.asarray(easel.drawing.rasterise())[10, 10:21].all()
 
 
-def test_a_tint_is_coloured_and_covers_the_object_only() -> None:
+def test_the_object_is_tinted_and_everything_else_veiled() -> None:
     mask = Drawing(SIZE, (Mark("box", ((5.0, 5.0), (15.0, 15.0))),)).rasterise()
-    tint = np.asarray(tint_mask(mask, (230, 60, 40), opacity=0.4))
-    assert (tint[8, 8] == (230, 60, 40, 102)).all()
-    assert tint[20, 20, 3] == 0
+    tint = np.asarray(tint_mask(mask))
+    inside, outside = tint[np.asarray(mask) == 255], tint[np.asarray(mask) == 0]
+    assert len(np.unique(inside, axis=0)) == len(np.unique(outside, axis=0)) == 1
+    assert inside[0, 0] > inside[0, 1:3].max()
+    assert np.ptp(outside[0, :3]) == 0
+    assert (tint[..., 3] < 255).all(), "the photograph shows through"
+
+
+def test_a_photograph_without_a_mark_is_seen_as_it_is() -> None:
+    assert not np.asarray(tint_mask(Drawing(SIZE).rasterise()))[..., 3].any()
