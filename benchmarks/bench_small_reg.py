@@ -30,6 +30,7 @@ def offered(workload: Workload) -> Iterator[tuple[str, Method]]:
     for method in ("sinkhorn_log", "sinkhorn_stabilized"):
         yield f"POT {method}, NumPy", Method(partial(pot.sinkhorn, method=method))
     if ott.INSTALLED:
+        yield "OTT, log domain, no momentum", Method(partial(ott.sinkhorn, momentum=1.0))
         yield "OTT, log domain, Anderson 5", Method(partial(ott.sinkhorn, anderson=5))
 
 
