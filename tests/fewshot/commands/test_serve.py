@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fewshot.cli import build_parser
-from fewshot.commands.options import add_base_preset, read_run
+from fewshot.cli import COMMANDS, parse
+from fewshot.commands.options import read_run
 from fewshot.commands.serve import build_serve_parser, serve_network
 from fewshot.demo import WEIGHTS
-from fewshot.presets import expand_presets
 
 
 def test_the_page_is_for_this_machine_alone_unless_asked_otherwise() -> None:
@@ -20,7 +19,7 @@ def test_the_page_is_for_this_machine_alone_unless_asked_otherwise() -> None:
 
 
 def test_the_network_is_that_of_the_demonstration_unless_another_is_named() -> None:
-    demo = read_run(build_parser().parse_args(expand_presets(add_base_preset(["demo"])))["demo"])
+    demo = read_run(parse(["demo"])["demo"])
     assert build_serve_parser().instantiate(build_serve_parser().parse_args([])).checkpoint == demo.output / WEIGHTS
 
 
@@ -39,5 +38,7 @@ def test_a_checkpoint_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_no_other_command_needs_nicegui() -> None:
     # In a process of its own: here it may be imported already.
-    script = "import sys, fewshot.cli as cli; cli.build_parser(); sys.exit('nicegui' in sys.modules)"
+    others = [name for name in COMMANDS if name != "serve"]
+    load = f"for name in {others}: COMMANDS[name].load().build()"
+    script = f"import sys\nfrom fewshot.cli import COMMANDS\n{load}\nsys.exit('nicegui' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
