@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-gpu bench bench-full docs
+.PHONY: help setup demo check browser test test-gpu test-lowest release-check bench bench-full docs docs-serve
 
 PYTHON ?=
 VENV := .venv
@@ -10,12 +10,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 WORKERS ?= 2
+LOWEST := .cache/lowest
+RELEASE := .cache/release
 # Two test processes on two cores: one thread each, or they fight.
 SINGLE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
-		while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+		while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## Make .venv and install everything, pinned by constraints.txt (only when something changed)
 
@@ -45,11 +47,38 @@ check: setup ## Format, lint, types, import layers, spelling
 	$(BIN)/lint-imports --config setup.cfg
 	$(BIN)/codespell
 
+browser: ## Install Debian's Chromium for the test of the page, where there is no browser yet (as root, by apt-get)
+	@for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do \
+		if command -v "$$name" >/dev/null; then echo "The page is tested in $$(command -v "$$name")."; exit 0; fi; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium >/dev/null; then \
+		echo "The page is tested in $$(command -v chromium)."; exit 0; \
+	fi; \
+	echo 'No browser was found, and none could be installed: the test of the page in a browser will be skipped.' \
+		'Install Chromium or Google Chrome (Debian, as root: apt-get install chromium).' >&2
+
 test: setup ## Every test that needs no GPU
 	$(SINGLE) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 test-gpu: setup ## The tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
+
+# UV_TORCH_BACKEND=cpu spares the CUDA libraries; UV_CONSTRAINT names a file with another PyTorch.
+test-lowest: setup ## The tests of partialot with the oldest versions that pyproject.toml allows (needs a package index)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[fewshot,test]'
+	$(SINGLE) $(LOWEST)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal tests/partialot
+
+# Not among the tests: it installs from a package index and trains the demonstration.
+release-check: setup ## Build both archives; install the wheel in a new environment; run the README there (minutes)
+	rm -rf $(RELEASE)
+	$(BIN)/hatchling build --directory $(RELEASE)/dist
+	$(BIN)/uv tool run twine@7.0.0 check --strict $(RELEASE)/dist/*
+	$(BIN)/python -m venv $(RELEASE)/venv
+	$(RELEASE)/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		"$$(ls $(RELEASE)/dist/*.whl)[fewshot]"
+	cd $(RELEASE) && venv/bin/fewshot demo && venv/bin/python $(CURDIR)/tests/distribution/run_readme.py
 
 $(PEERS): $(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[peers]'
@@ -62,6 +91,7 @@ bench: $(PEERS) ## Compare with POT, GeomLoss, OTT and plain PyTorch on this CPU
 	$(BIN)/python benchmarks/bench_scaling.py
 	$(BIN)/python benchmarks/bench_small_reg.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_exact.py
+	$(BIN)/python benchmarks/bench_import.py
 	$(BIN)/python benchmarks/make_page.py
 
 bench-full: bench ## The same, then large problems, sweeps, precision, clouds and the network
@@ -78,7 +108,14 @@ bench-full: bench ## The same, then large problems, sweeps, precision, clouds an
 	$(BIN)/python benchmarks/bench_cmnet.py
 	$(BIN)/python benchmarks/make_page.py
 
-docs: setup ## Draw the figures of docs/ anew and check every link (the pages are Markdown; no site is built yet)
+# Material for MkDocs prints an advertisement of its successor otherwise.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup ## Draw the figures anew, build the documentation into site/, run every program of its pages
 	$(BIN)/python docs/images/make_figures.py
-	$(BIN)/python -m pytest tests/docs
-	@echo 'The figures are drawn and the links hold. There is no site builder yet: read docs/*.md.'
+	$(BIN)/python docs/images/make_gallery.py
+	$(BIN)/mkdocs build --strict
+	$(SINGLE) $(BIN)/python -m pytest tests/docs
+	@echo 'The documentation is built: open site/index.html, which needs neither a server nor a network.'
+
+docs-serve: setup ## Show the documentation at http://localhost:8000, built anew at every change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve

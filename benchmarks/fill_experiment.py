@@ -22,39 +22,53 @@ def fill(page: str) -> str:
 
     def render(match: re.Match[str]) -> str:
         record = json.loads((RESULTS / f"{match['name']}.json").read_text(encoding="utf-8"))
-        return f"{match[1]}{format_table(record)}{match[3]}"
+        table = format_maps(record) if "maps" in record else format_table(record)
+        return f"{match[1]}{table}{match[3]}"
 
     return BLOCK.sub(render, page)
 
 
 def format_table(record: dict[str, Any]) -> str:
-    """Lay out a table of the paper: ours, and every row above the first one on the same folds, seeds and episodes."""
-    if "maps" in record:
-        return format_maps(record)
-    shot = min(record["rows"][0]["ours"], key=int)
-    first = _list_runs(record["rows"][0], shot)
-    printed = record["rows"][0]["paper"].get(shot)
-    lines = [
-        "| network | ours | above the first | runs above | paper | above the first |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in record["rows"]:
-        runs = _list_runs(row, shot)
-        means = [statistics.fmean(seed) for seed in zip(*row["ours"][shot].values(), strict=True)]
-        spread = f" ± {statistics.stdev(means):.1f}" if len(means) > 1 else ""
-        differences = [one - other for one, other in zip(runs, first, strict=True)]
-        error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
-        same = row is record["rows"][0]
-        change = "" if same else f"{statistics.fmean(differences):+.1f} ± {error:.1f}"
-        above = "" if same else f"{sum(one > 0 for one in differences)} of {len(differences)}"
-        paper = row["paper"].get(shot)
-        ours = f"{statistics.fmean(means):.1f}{spread}"
-        cells = [row["name"], ours, change, above, "", ""]
-        if paper is not None and printed is not None:
-            cells[4] = f"{paper:.1f}"
-            cells[5] = "" if same else f"{paper - printed:+.1f}"
+    """Lay out a table of the paper: ours, and what a row adds on the same folds, seeds and episodes.
+
+    Rows of table I add a part each to the row before; those of the other tables stand beside the first.
+    """
+    rows = record["rows"]
+    shot = min(rows[0]["ours"], key=int)
+    adds_up = record["table"] == "I"
+    above = "above the row before" if adds_up else "above the first"
+    lines = [f"| network | ours | {above} | runs above | paper | {above} |", "|---|---|---|---|---|---|"]
+    for i, row in enumerate(rows):
+        other = None if i == 0 else rows[i - 1 if adds_up else 0]
+        cells = [row["name"], _format_mean(row, shot), *_compare(row, other, shot), *_compare_printed(row, other, shot)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _format_mean(row: dict[str, Any], shot: str) -> str:
+    """Give the mean over folds, with its spread over seeds."""
+    means = [statistics.fmean(seed) for seed in zip(*row["ours"][shot].values(), strict=True)]
+    spread = f" ± {statistics.stdev(means):.1f}" if len(means) > 1 else ""
+    return f"{statistics.fmean(means):.1f}{spread}"
+
+
+def _compare(row: dict[str, Any], other: dict[str, Any] | None, shot: str) -> tuple[str, str]:
+    """Give the mean difference of the pairs with its standard error, and in how many the row is above."""
+    if other is None:
+        return "", ""
+    differences = [one - two for one, two in zip(_list_runs(row, shot), _list_runs(other, shot), strict=True)]
+    error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
+    above = sum(one > 0 for one in differences)
+    return f"{statistics.fmean(differences):+.1f} ± {error:.1f}", f"{above} of {len(differences)}"
+
+
+def _compare_printed(row: dict[str, Any], other: dict[str, Any] | None, shot: str) -> tuple[str, str]:
+    """Give what the paper prints, and its difference from what it prints for the other row."""
+    paper = row["paper"].get(shot)
+    if paper is None:
+        return "", ""
+    printed = None if other is None else other["paper"].get(shot)
+    return f"{paper:.1f}", "" if printed is None else f"{paper - printed:+.1f}"
 
 
 def format_maps(record: dict[str, Any]) -> str:

@@ -63,6 +63,7 @@ PAGES = {
             Part("formulations", programmes.formulations, "python benchmarks/bench_formulations.py"),
             Part("lazy", own.lazy, "python benchmarks/bench_lazy.py"),
             Part("storage", own.storage, "OMP_NUM_THREADS=1 python benchmarks/bench_storage.py"),
+            Part("import", own.imports, "python benchmarks/bench_import.py"),
             Part("cmnet", own.network, "python benchmarks/bench_cmnet.py"),
         ),
     ),

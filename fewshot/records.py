@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import distributed
+import yaml
 
 from fewshot.checkpoint import load_checkpoint
 from fewshot.data.episodes import TestEpisodes, collate_tests
@@ -15,15 +17,18 @@ from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSpec
 from fewshot.data.storage import write_whole
 from fewshot.episode import Episode
+from fewshot.evaluation.description import compare_settings
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.protocol import list_episodes, open_pool
 from fewshot.evaluation.results import Origin, Result, read_result, write_result
 from fewshot.model.cmnet import CMNet
+from fewshot.processes import is_first_process
 from fewshot.reporting.report import Report, Section, write_report
 from fewshot.reporting.sections import matching_section, pictures_section, training_section
 from fewshot.reporting.summaries import result_sections
 from fewshot.run_config import RunConfig
-from fewshot.runs import TRAINING, Run, run
+from fewshot.runs import TRAINING, Run, run, take_up
+from fewshot.training.keeping import RESUME
 from fewshot.visualisation import Curve, Matches, Panel, find_matches, take_panel
 
 CONFIGURATION, RESULT, REPORT = "config.yaml", "result.json", "report.html"
@@ -32,11 +37,34 @@ PICTURED_TASKS = 6
 PICTURED_FLOWS = 2
 CHOICE = "The first evaluation episode of each class, whatever came out."
 
+WITHOUT_EFFECT = frozenset(
+    {
+        "output",
+        "cache",
+        "data.cache",
+        "data.photographs",
+        "data.processes",
+        "data.workers",
+        "evaluation.workers",
+        # The arithmetic of a GPU is another, to rounding; but `auto`, the default, has never said which it was.
+        "hardware.accelerator",
+        "hardware.workers",
+        "pretraining.checkpoint_every",
+        "training.checkpoint_every",
+    }
+)
+"""Options that say where a run is made and how fast, not what comes out: others of them do not make it another run.
+
+Numbers of processes and precisions are none of them: dropout draws apart in each process.
+"""
+
 logger = logging.getLogger(__name__)
 
 
 def keep_configuration(folder: Path, text: str) -> None:
-    """Write the resolved configuration into the folder of a run, or make sure that it is the one there.
+    """Write the resolved configuration into the folder of a run, unless it is that of another run.
+
+    What is there is replaced where options of `WITHOUT_EFFECT` differ: the run goes on with those asked for.
 
     Raises:
         ValueError: The folder is that of another run.
@@ -45,23 +73,41 @@ def keep_configuration(folder: Path, text: str) -> None:
     if not path.exists():
         write_whole(path, text.encode())
         return
-    there, asked = _list_options(path.read_text(encoding="utf-8")), _list_options(text)
-    if there != asked:
-        pairs = zip(there, asked, strict=False)
-        change = next((f"{old!r} where {new!r} is asked for" for old, new in pairs if old != new), "")
+    there, asked = yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(text)
+    changed = list_changes(there, asked)
+    if changed:
+        name = changed[0]
         raise ValueError(
             f"`output` must be a new folder, or that of the very same run, which is then resumed. Found another "
-            f"configuration in {path}: {change or 'more or fewer options'}. Choose another folder, or delete this one."
+            f"configuration in {path}: `{name}` is {_look_up(there, name)!r} where {_look_up(asked, name)!r} is asked "
+            f"for. Choose another folder, or delete this one."
         )
+    if any(compare_settings(there, asked)):
+        write_whole(path, text.encode())
 
 
-def _list_options(text: str) -> list[str]:
-    # Without those that are null, which have not always been written; every other option has its line.
-    return [line.strip() for line in text.splitlines() if not line.endswith(": null")]
+def list_changes(there: object, asked: object) -> list[str]:
+    """Name the options, such as `training.shot`, in which two nested configurations differ and results depend on.
+
+    What is null in one of them may be missing in the other: older versions did not write all options.
+    """
+    changed = compare_settings(there, asked)
+    # The command line and a result call what is below `data` by different names.
+    return [name for name in changed if ".".join(_remove_wrapping(name)) not in WITHOUT_EFFECT]
+
+
+def _remove_wrapping(name: str) -> list[str]:
+    return [part for part in name.split(".") if part not in ("init_args", "fields")]
+
+
+def _look_up(settings: object, name: str) -> Any:
+    return reduce(lambda part, key: part.get(key) if isinstance(part, Mapping) else None, name.split("."), settings)
 
 
 def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) -> Result:
     """Make a run with everything in its folder; a run that is finished is read and not made again.
+
+    A report that is missing, because a picture failed or somebody deleted it, is made of what is there.
 
     Args:
         config: What to run.
@@ -72,12 +118,13 @@ def record_run(config: RunConfig, *, name: str, commands: Sequence[str] = ()) ->
         ValueError: The folder holds the result of another configuration, or as for `run`.
     """
     there = _find_result(config)
-    if there is not None:
+    if there is not None and not _can_report(config, config.output / TRAINING / RESUME):
         return there
-    finished = run(config)
-    if _is_first_process():
-        # The result first: a picture that fails must not cost an evaluation.
-        write_result(config.output / RESULT, finished.result)
+    finished = run(config) if there is None else Run(*take_up(config), there)
+    if is_first_process():
+        if there is None:
+            # The result first: a picture that fails must not cost an evaluation.
+            write_result(config.output / RESULT, finished.result)
         write_report(report_run(finished, config, name=name, commands=commands), config.output / REPORT)
     return finished.result
 
@@ -101,15 +148,16 @@ def record_score(config: RunConfig, trained: RunConfig, *, name: str, commands: 
             f"Found more differences between {config.output} and {trained.output}. Train a network for it."
         )
     there = _find_result(config)
-    if there is not None:
+    if there is not None and not _can_report(config, trained_weights(trained)):
         return there
     network = load_checkpoint(trained_weights(trained)).model.to(config.hardware.device)
     origin = Origin(f"those of {trained.output.name}", config.convention, config.describe())
-    result = evaluate_fold(
+    result = there or evaluate_fold(
         network, config.data, config.fold, config.evaluation, origin=origin, cache=config.feature_cache
     )
-    if _is_first_process():
-        write_result(config.output / RESULT, result)
+    if is_first_process():
+        if there is None:
+            write_result(config.output / RESULT, result)
         scores, *others = result_sections({name: [result]}, commands=commands)
         sections = (scores, *picture_networks({name: network}, config), *others)
         write_report(Report(f"{name}, fold {config.fold}", _summarise(result), sections), config.output / REPORT)
@@ -122,13 +170,22 @@ def _find_result(config: RunConfig) -> Result | None:
     if not path.exists():
         return None
     result = read_result(path)
-    if result.origin.settings != config.describe():
+    changed = list_changes(result.origin.settings, config.describe())
+    if changed:
         raise ValueError(
             f"A finished run must be of the configuration that is asked for. Found the result of another one in "
-            f"{path}. Choose another `output`, or delete that folder."
+            f"{path}, with another `{changed[0]}`. Choose another `output`, or delete that folder."
         )
     logger.info("Finished before: %s.", path)
     return result
+
+
+def _can_report(config: RunConfig, needed: Path) -> bool:
+    """Tell whether the report is missing, and there is what it is made of beside the result."""
+    missing = not (config.output / REPORT).is_file()
+    if missing and not needed.is_file():
+        logger.warning("No report: %s is not there, which it would be made of.", needed)
+    return missing and needed.is_file()
 
 
 def _summarise(result: Result) -> str:
@@ -185,7 +242,3 @@ def trained_weights(config: RunConfig) -> Path:
     """Say where the weights of a finished run are, those that were scored."""
     name = "last" if config.training.select == "last" else "best"
     return config.output / TRAINING / f"{name}.safetensors"
-
-
-def _is_first_process() -> bool:
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0

@@ -11,13 +11,14 @@ from fewshot.data.episodes import TrainingEpisodes
 from fewshot.data.index import Index
 from fewshot.data.pools import training_pool
 from fewshot.data.sampling import EpisodeSampler
-from fewshot.evaluation.evaluate import evaluate_fold
+from fewshot.evaluation.evaluate import PreparedEvaluation, evaluate, evaluate_fold, prepare_evaluation
 from fewshot.evaluation.extraction import MAX_BYTES, load_features, measure_features
 from fewshot.evaluation.protocol import EvaluationConfig, list_episodes, open_pool
 from fewshot.evaluation.results import Origin, Result
 from fewshot.model.backbone import Backbone, build_backbone, load_backbone_weights
 from fewshot.model.cmnet import CMNet
 from fewshot.pretraining.pretrain import Supervision, load_stage1, pretrain
+from fewshot.processes import first_process_first, join_processes, require_shared_folder
 from fewshot.run_config import RunConfig
 from fewshot.training.batches import FeatureBatches, PixelBatches
 from fewshot.training.train import TrainingResult, train
@@ -50,15 +51,11 @@ def run(config: RunConfig) -> Run:
     """Train a network and score it; whatever an interrupted run of the same folder had is taken up.
 
     Raises:
-        NonFiniteLossError: Training broke down; the batch is kept in the folder.
-        ValueError: Data, weights or a state in the folder do not fit the configuration.
-        FileNotFoundError: Files of the data set or of weights are missing.
+        NonFiniteLossError: As for `take_up`.
+        ValueError: As for `take_up`.
+        FileNotFoundError: As for `take_up`.
     """
-    index = config.data.load_index(config.fold)
-    check_episodes(config, index)
-    network = build_network(config, index)
-    trained = train_network(network, config, index)
-    network.to(config.hardware.device)
+    network, trained = take_up(config)
     result = evaluate_fold(
         network,
         config.data,
@@ -70,6 +67,29 @@ def run(config: RunConfig) -> Run:
     return Run(network, trained, result)
 
 
+def take_up(config: RunConfig) -> tuple[CMNet, TrainingResult]:
+    """Train a network, or go on with what is in the folder of the run; a training that is done is only read.
+
+    Returns:
+        The network, in eval mode and where the configuration wants it, and how its training went.
+
+    Raises:
+        NonFiniteLossError: Training broke down; the batch is kept in the folder.
+        ValueError: Data, weights or a state in the folder do not fit the configuration, or several processes do not
+            share its folders.
+        FileNotFoundError: Files of the data set or of weights are missing.
+    """
+    join_processes(config.hardware.device)
+    for folder in (config.output, config.cache):
+        require_shared_folder(folder)
+    with first_process_first():
+        index = config.data.load_index(config.fold)
+    check_episodes(config, index)
+    network = build_network(config, index)
+    trained = train_network(network, config, index)
+    return network.to(config.hardware.device), trained
+
+
 def check_episodes(config: RunConfig, index: Index) -> None:
     """Make sure that there is something to learn from and to score on, before hours of training.
 
@@ -77,9 +97,24 @@ def check_episodes(config: RunConfig, index: Index) -> None:
         ValueError: A class has too few images for the shots, or none; or as for `list_episodes`.
     """
     draw_training_episodes(config, index)
+    if config.training.select == "base_val":
+        _require_held_in_images(config, index)
     validation = [] if config.training.select == "last" else [configure_validation(config)]
     for evaluation in (*validation, config.evaluation):
         list_episodes(open_pool(config.data, index, config.fold, evaluation), evaluation)
+
+
+def _require_held_in_images(config: RunConfig, index: Index) -> None:
+    """Refuse to choose weights by classes that the images to test on do not show, as those of FSS-1000 do not."""
+    images_of = open_pool(config.data, index, config.fold, configure_validation(config)).images_of
+    needed = config.training.shot + 1
+    lacking = [index.classes[class_id - 1] for class_id, numbers in images_of.items() if len(numbers) < needed]
+    if lacking:
+        raise ValueError(
+            f"`training.select` may be 'base_val' where at least {needed} of the images to test on show each held-in "
+            f"class. Found fewer of {len(lacking)} of the {len(images_of)}, such as {lacking[0]!r}, in "
+            f"{type(config.data).__name__}. Set `training.select` to 'last', or add such images."
+        )
 
 
 def build_network(config: RunConfig, index: Index) -> CMNet:
@@ -137,7 +172,7 @@ def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingRe
             trained_on=tuple(index.classes[class_id - 1] for class_id in fold.held_in),
             settings=config.describe(),
         ),
-        validate=None if config.training.select == "last" else partial(validate, config=config),
+        validate=None if config.training.select == "last" else Validation(config),
         hardware=config.hardware,
     )
 
@@ -175,11 +210,26 @@ def draw_training_episodes(config: RunConfig, index: Index) -> EpisodeSampler:
     return config.training.make_sampler(pool, seed=config.seed)
 
 
-def validate(network: CMNet, config: RunConfig) -> float:
-    """Score a network in mid-training: one list of episodes, of held-in or of held-out classes as `select` says."""
-    origin, evaluation = Origin("in training", config.convention), configure_validation(config)
-    result = evaluate_fold(network, config.data, config.fold, evaluation, origin=origin, cache=config.feature_cache)
-    return result.runs[0].scores.miou
+class Validation:
+    """Scores a network in mid-training: one list of episodes, of held-in or of held-out classes as `select` says.
+
+    Index and features are loaded the first time and kept.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        """Load nothing yet."""
+        self.config, self.evaluation = config, configure_validation(config)
+        self._prepared: PreparedEvaluation | None = None
+
+    def __call__(self, network: CMNet) -> float:
+        """Give the mIoU, in per cent."""
+        config, evaluation = self.config, self.evaluation
+        if self._prepared is None:
+            self._prepared = prepare_evaluation(
+                network, config.data, config.fold, evaluation, cache=config.feature_cache
+            )
+        episodes, store = self._prepared.lists[0], self._prepared.store
+        return evaluate(network, config.data, episodes, evaluation, store=store).scores.miou
 
 
 def configure_validation(config: RunConfig) -> EvaluationConfig:

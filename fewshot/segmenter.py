@@ -19,6 +19,7 @@ from fewshot.labelling import Annotation, read_annotation
 from fewshot.model.backbone import Features
 from fewshot.model.cmnet import CMNet
 from fewshot.model.encoded import EncodedEpisode
+from fewshot.model.matching_config import MatchingConfig
 from fewshot.model.prediction import Prediction
 
 
@@ -86,6 +87,17 @@ class Segmenter:
         """
         checkpoint = load_checkpoint(Path(path))
         return cls(checkpoint.model, fit=checkpoint.fit, device=device)
+
+    def with_matching(self, matching: MatchingConfig) -> "Segmenter":
+        """Give a segmenter of the same weights, not copied, that solves another transport problem.
+
+        To move twice the object's size, say: `segmenter.with_matching(MatchingConfig(mass_ratio=2.0))`, or start from
+        `segmenter.model.config.matching`.
+
+        Raises:
+            ValueError: The network has no transport, or `matching` does not fit it.
+        """
+        return Segmenter(self.model.with_matching(matching), fit=self.fit, device=self.device)
 
     def predict(
         self, query: ImageSource, supports: Sequence[tuple[ImageSource, Annotation]], *, label: int | None = None

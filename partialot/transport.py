@@ -39,13 +39,12 @@ def solve(
     gradient: Gradient = Implicit(),  # noqa: B008 - frozen
     init: Solution | None = None,
 ) -> Solution:
-    r"""Find a cheapest plan that moves `mass` from `a` to `b`.
+    """Find a cheapest plan that moves `mass` from `a` to `b`.
 
-    Without `reg`: minimises :math:`\langle C, P\rangle` over :math:`P \ge 0` with :math:`P 1 \le a`,
-    :math:`P^\top 1 \le b` and :math:`1^\top P 1 = M`; with `mass=None` both inequalities are equalities (balanced
-    transport). With `reg`: adds reg · KL(P̃ ‖ Ã⊗B̃/T) over the problem with one dummy node on each side that takes up
-    what is not moved (see `augment`); or, capped, reg · Σ_ij P_ij (log P_ij − 1) of the plan alone. Leading
-    dimensions of all inputs broadcast and are independent problems.
+    Without `reg`: minimises ⟨C, P⟩ over P ≥ 0 with P1 ≤ a, Pᵀ1 ≤ b and 1ᵀP1 = M; with `mass=None` both inequalities are
+    equalities (balanced transport). With `reg`: adds reg · KL(P̃ ‖ Ã⊗B̃/T) over the problem with one dummy node on each
+    side that takes up what is not moved (see `augment`); or, capped, reg · Σ_ij P_ij (log P_ij − 1) of the plan alone.
+    Leading dimensions of all inputs broadcast and are independent problems.
 
     Args:
         cost: Price of moving one unit of mass from source i to target j; any sign, any unit; `inf` forbids the pair.

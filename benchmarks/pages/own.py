@@ -1,4 +1,4 @@
-"""partialot alone: sweeps, precision, clouds, the network."""
+"""partialot alone: sweeps, precision, clouds, imports, the network."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -66,6 +66,25 @@ def storage(record: dict[str, Any]) -> Iterator[str]:
     ]
     header = ["points", "a sweep, stored, ms", "not stored", "storing pays after sweeps"]
     yield table([*header, "most memory in matrices, stored", "not stored"], rows)
+
+
+def imports(record: dict[str, Any]) -> Iterator[str]:
+    """What is waited for before anything is computed."""
+    yield "## Imports and help\n"
+    yield (
+        f"`{record['command']}`. Processor time of a fresh interpreter, user's and system's, bytecode written before; "
+        f"beyond PyTorch: the median of the differences within a turn. {measured_on(record['machine'])}"
+    )
+    rows = [
+        [
+            name,
+            number(row["median_ms"]),
+            f"{number(row['low_ms'])}–{number(row['high_ms'])}",
+            number(row["beyond_torch_ms"]),
+        ]
+        for name, row in record["results"].items()
+    ]
+    yield table(["", "ms, median", "quartiles", "beyond `import torch`, ms"], rows)
 
 
 def network(record: dict[str, Any]) -> Iterator[str]:

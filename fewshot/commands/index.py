@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from jsonargparse import ArgumentParser, Namespace
 
+from fewshot.commands.options import DATA_HELP, add_config
 from fewshot.data.dataset import DataSet
 from fewshot.data.folds import Fold
 from fewshot.data.index import Index, Split
-from fewshot.data.kinds import DATA_SETS
 from fewshot.data.pools import Convention, DrawRule, evaluation_pool, training_pool
 
 _COLUMNS = ("fold", "train images", "train pairs", "also held out", "query pairs", "val images", "val pairs")
@@ -19,10 +19,8 @@ def build_index_parser() -> ArgumentParser:
     """Make the parser of `fewshot index`."""
     description = "Read every mask of a data set, once; count what each fold has."
     index = ArgumentParser(description=description, allow_abbrev=False)
-    index.add_argument("--config", action="config", help="YAML file of these options")
-    index.add_argument(
-        "--data", type=DataSet, required=True, help=f"one of {', '.join(kind.__name__ for kind in DATA_SETS)}"
-    )
+    add_config(index, presets=False)
+    index.add_argument("--data", type=DataSet, required=True, help=DATA_HELP)
     index.add_argument("--rebuild", type=bool, default=False, help="read every mask even if the index is there")
     index.add_argument("--convention", type=Convention, default="keep", help="training images with held-out objects")
     index.add_class_arguments(DrawRule, "rule")

@@ -2,19 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 
 from jsonargparse import ArgumentParser, Namespace
 
 from fewshot.data.kinds import DATA_SETS
 from fewshot.evaluation.results import Result, ScoreName
-from fewshot.paper import find_table, load_tables
-from fewshot.presets import CONFIG_OPTION, is_base, list_presets
+from fewshot.presets import CONFIG_OPTION, list_presets
 from fewshot.reporting.summaries import SCORE_NAMES
 from fewshot.run_config import RunConfig
 
 _PRINTED: tuple[ScoreName, ...] = ("miou", "fb_iou")
-DEMO_PRESET = "synthetic"
 DATA_HELP = f"one of {', '.join(kind.__name__ for kind in DATA_SETS)}"
 
 
@@ -55,34 +52,11 @@ def _select(options: Namespace) -> Namespace:
     return Namespace(**{name: options[name] for name in RunConfig.__dataclass_fields__})
 
 
-def add_config(parser: ArgumentParser) -> None:
-    """Let a parser take YAML files and presets; `expand_presets` puts paths in place of their names."""
-    presets = ", ".join(list_presets())
-    parser.add_argument(
-        CONFIG_OPTION, action="config", help=f"YAML file or preset, later ones override; presets: {presets}"
-    )
-
-
-def add_base_preset(words: Sequence[str]) -> list[str]:
-    """Start `fewshot demo` from its preset, and `fewshot reproduce` from its table's, unless another base is named.
-
-    What the arguments name goes on top: a file of one's own data, say, or `on_top/low_memory`.
-
-    Args:
-        words: The arguments, the command first.
-    """
-    command, options = words[0] if words else "", list(words[1:])
-    named = [word.partition("=")[2] for word in options if word.startswith(f"{CONFIG_OPTION}=")]
-    named += [word for before, word in pairwise(options) if before == CONFIG_OPTION]
-    if any(is_base(config) for config in named):
-        return list(words)
-    if command == "demo":
-        return [command, CONFIG_OPTION, DEMO_PRESET, *options]
-    tables = [word.partition("=")[2] for word in options if word.startswith("--table=")]
-    tables += [word for before, word in pairwise(options) if before == "--table"]
-    if command == "reproduce" and tables and tables[-1] in load_tables():
-        return [command, CONFIG_OPTION, find_table(tables[-1]).base, *options]
-    return list(words)
+def add_config(parser: ArgumentParser, *, presets: bool = True) -> None:
+    """Let a parser take YAML files, and unless told otherwise presets: `expand_presets` puts paths for their names."""
+    kinds = f"YAML file or preset, later ones override; presets: {', '.join(list_presets())}"
+    own = "YAML file of these options, later ones override"
+    parser.add_argument(CONFIG_OPTION, action="config", help=kinds if presets else own)
 
 
 def format_scores(results: Mapping[str, Result]) -> str:

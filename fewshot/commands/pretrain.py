@@ -17,7 +17,7 @@ def build_pretrain_parser() -> ArgumentParser:
     parser = ArgumentParser(
         description="Train a backbone to tell the held-in classes of a fold apart.", allow_abbrev=False
     )
-    add_config(parser)
+    add_config(parser, presets=False)
     parser.add_argument("--data", type=DataSet, required=True, help=DATA_HELP)
     parser.add_argument("--fold", type=int, default=0, help="which classes are held out")
     parser.add_argument("--seed", type=int, default=321, help="decides classifier, order of images and augmentation")

@@ -54,6 +54,11 @@ class AnnotatedImage:
     objects: tuple[AnnotatedObject, ...]
     labels: tuple[int, ...]
 
+    @property
+    def crowds(self) -> tuple[int, ...]:
+        """The labels of its crowds, in rising order."""
+        return tuple(sorted({label for found, label in zip(self.objects, self.labels, strict=True) if found.crowd}))
+
 
 @dataclass(frozen=True)
 class Painting:

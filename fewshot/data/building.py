@@ -1,7 +1,7 @@
 """Making the index of a data set and keeping it in a file."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fewshot.data.index import Index, IndexEntry, Split, StaleIndexError, load_index, save_index
@@ -18,12 +18,14 @@ class IndexRecipe:
         train: The images to train on.
         val: The images to test on.
         scan: Says which files a listed image is.
+        crowds: Classes of the crowds that an image shows, by its name in the lists; images without one are left out.
     """
 
     classes: tuple[str, ...]
     train: ImageList
     val: ImageList
     scan: Callable[[ListedImage], MaskScan]
+    crowds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def check(self, index: Index) -> None:
         """Make sure that an index was made from these lists and classes.
@@ -91,10 +93,11 @@ def build_index(recipe: IndexRecipe, *, processes: int = 1) -> Index:
         )
     counts = scan_masks([recipe.scan(listed) for part in lists for listed in part.images], processes=processes)
     cut = len(lists[0].images)
-    return Index(recipe.classes, _join(lists[0], counts[:cut]), _join(lists[1], counts[cut:]))
+    train, val = _join(lists[0], counts[:cut], recipe.crowds), _join(lists[1], counts[cut:], recipe.crowds)
+    return Index(recipe.classes, train, val)
 
 
-def _join(listing: ImageList, counts: Sequence[dict[int, int]]) -> Split:
+def _join(listing: ImageList, counts: Sequence[dict[int, int]], crowds: Mapping[str, tuple[int, ...]]) -> Split:
     entries = []
     for listed, pixels in zip(listing.images, counts, strict=True):
         absent = [class_id for class_id in listed.class_ids or () if class_id not in pixels]
@@ -103,5 +106,6 @@ def _join(listing: ImageList, counts: Sequence[dict[int, int]]) -> Split:
                 f"An image must show the classes that it is listed under. Found no pixel of class {absent[0]} in "
                 f"{listed.mask}, listed in {' or '.join(listing.names)}. Use the masks that the lists were made for."
             )
-        entries.append(IndexEntry(listed.image, listed.mask, pixels, listed.class_ids))
+        shown = crowds.get(listed.image, ())
+        entries.append(IndexEntry(listed.image, listed.mask, pixels, listed.class_ids, shown))
     return Split(listing.names, listing.digest, listing.duplicates, tuple(entries))

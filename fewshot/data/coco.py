@@ -14,7 +14,7 @@ from fewshot.data.index import Index, IndexEntry, save_index
 from fewshot.data.labels import LabelledImage
 from fewshot.data.lists import ImageList, ListedImage, read_lists
 from fewshot.data.masks import LabelMask, read_labelled, read_objects
-from fewshot.data.painting import LABELS, LISTS, OBJECTS, keep_masks
+from fewshot.data.painting import LABELS, LISTS, OBJECTS, keep_masks, read_crowds
 from fewshot.data.scanning import MaskScan, check_processes
 
 
@@ -32,7 +32,8 @@ class Coco(DataSet):
         val: List files of the images to test on, likewise.
         folds: Which classes a fold holds out: every fourth, or twenty neighbours.
         legacy_masks: Paint of each object the first polygon only, and no crowds, as the masks of several repositories
-            do; to compare with. Not with lists.
+            do; to compare with. Not with lists. Nobody knows of the crowds then, so that images with a crowd of a
+            held-out class stay in training under `exclude`, as they do with masks from lists.
         photographs: Whether the photographs are checked when the index is made; masks alone are enough to count.
         processes: How many processes paint and read masks when the index is made; each takes seconds to start.
     """
@@ -106,7 +107,7 @@ class Coco(DataSet):
             self.root, self._mask_root, COCO_CLASSES, legacy=self.legacy_masks, processes=self.processes
         )
         train, val = (_bind(read_lists([self._mask_root / name]), source) for name in LISTS)
-        return IndexRecipe(COCO_CLASSES, train, val, self._scan)
+        return IndexRecipe(COCO_CLASSES, train, val, self._scan, read_crowds(self._mask_root))
 
 
 def _bind(listing: ImageList, source: str) -> ImageList:

@@ -5,12 +5,13 @@ It is made once, by reading every mask, and kept as JSON with hashes of its own 
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fewshot.data.storage import DIGEST, DamagedFileError, write_whole
 
-VERSION = 1
+VERSION = 2
 """Of the file's layout; raised whenever an older reader would misread it."""
 
 
@@ -27,12 +28,19 @@ class IndexEntry:
         mask: Path of its labels, likewise.
         pixels: How many pixels of each class the mask holds, at its own size; classes without one are left out.
         listed: Classes that the lists name the image for; None where they name images only.
+        crowds: Classes of which it shows a crowd that nobody told apart. The mask holds such pixels as unknown, so that
+            nothing is asked about them, and only these labels tell that the class is in sight.
     """
 
     image: str
     mask: str
     pixels: dict[int, int]
     listed: tuple[int, ...] | None = None
+    crowds: tuple[int, ...] = ()
+
+    def shows(self, class_ids: Iterable[int]) -> bool:
+        """Tell whether a single pixel, or a crowd, of one of these classes is in sight."""
+        return not {*self.pixels, *self.crowds}.isdisjoint(class_ids)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ def load_index(path: Path) -> Index:
     if version != VERSION:
         raise StaleIndexError(
             f"An index must be of version {VERSION}. Found version {version} in {path}. Make it again by "
-            f"`fewshot index`."
+            f"`fewshot index --rebuild true`."
         )
     if _hash(content) != expected:
         raise _damaged(path, "other content")
@@ -115,6 +123,7 @@ def _read_split(content: dict) -> Split:
             entry["mask"],
             {int(class_id): count for class_id, count in entry["pixels"].items()},
             None if entry["listed"] is None else tuple(entry["listed"]),
+            tuple(entry["crowds"]),
         )
         for entry in content["entries"]
     )

@@ -3,6 +3,7 @@
 labels/train2014/x.png    class of every pixel, 1 to 80; 0 is background, 255 unknown
 objects/train2014/x.png   object of every pixel, numbered from 1
 train.txt                 the images with an object, as lines `train2014/x.jpg labels/train2014/x.png`
+crowds.json               the classes of the crowds that those images show, which are unknown pixels of the masks
 source.json               what they were made from, and whether all of them are there
 """
 
@@ -24,6 +25,7 @@ PARTS = ("train2014", "val2014")
 LISTS = ("train.txt", "val.txt")
 """Names of the lists of both parts."""
 
+_CROWDS = "crowds.json"
 _SOURCE = "source.json"
 _VERSION = 1
 
@@ -71,13 +73,26 @@ def keep_masks(root: Path, folder: Path, classes: tuple[str, ...], *, legacy: bo
     marker = folder / _SOURCE
     if not _is_complete(marker, source):
         write_whole(marker, json.dumps({**source, "complete": False}).encode())
+        crowds: dict[str, tuple[int, ...]] = {}
         for part, name in zip(PARTS, LISTS, strict=True):
             images = read_annotations(files[part], classes)
             _paint_part([_Task(image, part, folder, legacy) for image in images], part, processes)
             lines = (f"{part}/{image.name} {LABELS}/{part}/{Path(image.name).stem}.png\n" for image in images)
             write_whole(folder / name, "".join(lines).encode())
+            if not legacy:
+                crowds |= {f"{part}/{image.name}": image.crowds for image in images if image.crowds}
+        write_whole(folder / _CROWDS, json.dumps(crowds).encode())
         write_whole(marker, json.dumps({**source, "complete": True}).encode())
     return hashlib.sha256(json.dumps(source).encode()).hexdigest()
+
+
+def read_crowds(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Read which images show crowds of which classes from a folder that `keep_masks` has made.
+
+    Returns:
+        Labels in rising order by the image's name in the lists. Empty for legacy masks, which know no crowds.
+    """
+    return {name: tuple(labels) for name, labels in json.loads((folder / _CROWDS).read_bytes()).items()}
 
 
 def _is_complete(marker: Path, source: dict[str, object]) -> bool:
@@ -93,7 +108,8 @@ def _is_complete(marker: Path, source: dict[str, object]) -> bool:
             f"A folder of masks must have been made from the annotations it is used with, and in the same way. Found "
             f"{found} in {marker} where {source} is asked for. Delete the folder, or name another one."
         )
-    return complete
+    # Folders made before crowds were noted have all masks, and no such file.
+    return complete and marker.with_name(_CROWDS).is_file()
 
 
 def _paint_part(tasks: list[_Task], part: str, processes: int) -> None:

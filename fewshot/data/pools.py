@@ -21,8 +21,8 @@ Convention = Literal["keep", "exclude", "ignore"]
 """What becomes of training images that show objects of held-out classes.
 
 `keep`: the image stays, those pixels are background (OSLSM, PFENet, HSNet, CANet, CyCTR, QGNet). `exclude`: an image
-with a single such pixel is left out (BAM, HDMNet, SG-One, PMMs). `ignore`: the image stays, those pixels are `UNKNOWN`
-(the first stage of RePRI, early PPNet).
+with a single such pixel, or a crowd of such objects, is left out (BAM, HDMNet, SG-One, PMMs). `ignore`: the image
+stays, those pixels are `UNKNOWN` (the first stage of RePRI, early PPNet).
 """
 
 
@@ -121,8 +121,7 @@ def training_pool(
         ValueError: There is no such convention.
     """
     check_convention(convention)
-    held_out = set(fold.held_out)
-    entries = [entry for entry in split.entries if convention != "exclude" or held_out.isdisjoint(entry.pixels)]
+    entries = [entry for entry in split.entries if convention != "exclude" or not entry.shows(fold.held_out)]
     return _gather(entries, fold.held_in, fold, convention, rule or DrawRule())
 
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,9 +37,22 @@ def read_image(source: ImageSource) -> UInt8[Tensor, "3 height width"]:
     Raises:
         UnreadableImageError: The file is missing, cut short, too large, no JPEG or PNG, or has 16 or more bits.
     """
-    image, name, _ = _load(source)
-    _check_depth(image, name)
-    return torch.from_numpy(np.array(_convert(image, "RGB"))).permute(2, 0, 1).contiguous()
+    return _to_colours(_load(source))
+
+
+def decode_image(content: bytes, name: str) -> UInt8[Tensor, "3 height width"]:
+    """Read a photograph from the bytes of its file, as `read_image` reads the file.
+
+    Args:
+        content: What the file holds.
+        name: What it is called in errors.
+
+    Raises:
+        UnreadableImageError: As for `read_image`.
+    """
+    with _explain(name):
+        opened = _decode(BytesIO(content), name)
+    return _to_colours(opened)
 
 
 def read_labels(source: ImageSource) -> UInt8[Tensor, "height width"]:
@@ -156,10 +170,15 @@ def _explain(name: str) -> Iterator[None]:
         raise UnreadableImageError(problem) from error
 
 
-def _decode(path: str | Path, name: str) -> _Opened:
-    with Image.open(path, formats=_FORMATS) as image:
+def _decode(file: str | Path | BytesIO, name: str) -> _Opened:
+    with Image.open(file, formats=_FORMATS) as image:
         _check_pixels(image, name)
         return _Opened(ImageOps.exif_transpose(image), name, image.format)
+
+
+def _to_colours(opened: _Opened) -> UInt8[Tensor, "3 height width"]:
+    _check_depth(opened.image, opened.name)
+    return torch.from_numpy(np.array(_convert(opened.image, "RGB"))).permute(2, 0, 1).contiguous()
 
 
 def _check_pixels(image: Image.Image, name: str) -> None:

@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import torch
@@ -87,3 +88,15 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def name_tensors(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """List the tensors inside a batch of dataclasses and tuples, by the names of fields and places."""
+    if isinstance(value, Tensor):
+        yield name, value.detach().cpu().contiguous()
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from name_tensors(getattr(value, one.name), f"{name}.{one.name}".lstrip("."))
+    elif isinstance(value, tuple):
+        for place, part in enumerate(value):
+            yield from name_tensors(part, f"{name}.{place}".lstrip("."))

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -90,6 +91,15 @@ def find_commit(folder: Path) -> str | None:
     if not tracked or not commit:
         return None
     return f"{commit}+changes" if _ask_git(folder, "status", "--porcelain", "--", ".") else commit
+
+
+def compare_settings(expected: object, found: object, name: str = "") -> Iterator[str]:
+    """List the settings in which two nested dictionaries differ, such as `recipe.training.shot`."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for key in sorted({*expected, *found}):
+            yield from compare_settings(expected.get(key), found.get(key), f"{name}.{key}".lstrip("."))
+    elif expected != found:
+        yield name
 
 
 def to_plain(value: object) -> Any:

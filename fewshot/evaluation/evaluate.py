@@ -4,19 +4,20 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Integer, UInt8
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fewshot.data.dataset import DataSet
 from fewshot.data.episodes import TestEpisodes, collate_tests
 from fewshot.data.fitting import Placement, fitted_size, resize_labels, restore_logits
+from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool
 from fewshot.episode import Episode
 from fewshot.evaluation.description import describe_data, describe_environment, describe_network
@@ -27,6 +28,7 @@ from fewshot.evaluation.protocol import EpisodeList, EvaluationConfig, list_epis
 from fewshot.evaluation.results import EpisodeResult, Evaluation, Origin, Result
 from fewshot.model.cmnet import CMNet
 from fewshot.model.encoded import EncodedEpisode
+from fewshot.processes import find_rank
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ def evaluate(
         UnreadableImageError: An image cannot be read.
     """
     start = time.perf_counter()
-    rank, processes = _find_rank()
+    rank, processes = find_rank()
     device = next(network.parameters()).device
     total = len(episodes.specs)
     shares = [list(range(total)[first : first + config.batch_size]) for first in range(0, total, config.batch_size)]
@@ -117,23 +119,48 @@ def evaluate_fold(
         ValueError: There is no such fold, the classes have too few images, or as for `evaluate`.
         FileNotFoundError: Files of the data set or the `episodes_file` are missing.
     """
-    index = dataset.load_index(fold)
-    pool = open_pool(dataset, index, fold, config)
-    # Before anything is computed: this refuses classes with too few images.
-    lists = list_episodes(pool, config)
+    prepared = prepare_evaluation(network, dataset, fold, config, cache=cache)
     if config.episodes_folder is not None:
-        for one in lists:
+        for one in prepared.lists:
             one.save(config.episodes_folder)
-    store = None if cache is None else _load_store(network, dataset, pool, config, cache, index.val.digest)
-    runs = tuple(evaluate(network, dataset, one, config, store=store) for one in lists)
+    runs = tuple(evaluate(network, dataset, one, config, store=prepared.store) for one in prepared.lists)
     return Result(
         runs=runs,
         protocol=config.describe(),
-        data=describe_data(dataset, index, pool),
+        data=describe_data(dataset, prepared.index, prepared.pool),
         network=describe_network(network),
         origin=origin,
         environment=describe_environment(next(network.parameters()).device),
     )
+
+
+@dataclass(frozen=True)
+class PreparedEvaluation:
+    """What an evaluation needs beside the network, for as many times as the network is scored.
+
+    Attributes:
+        index: The data set.
+        pool: What the episodes are drawn from.
+        lists: The episodes.
+        store: Features of the pool by the network's backbone; None where images are read.
+    """
+
+    index: Index
+    pool: EpisodePool
+    lists: tuple[EpisodeList, ...]
+    store: FeatureStore | None
+
+
+def prepare_evaluation(
+    network: CMNet, dataset: DataSet, fold: int, config: EvaluationConfig, *, cache: Path | None
+) -> PreparedEvaluation:
+    """Load what an evaluation needs; arguments and errors are those of `evaluate_fold`."""
+    index = dataset.load_index(fold)
+    pool = open_pool(dataset, index, fold, config)
+    # Before anything is computed: this refuses classes with too few images.
+    lists = list_episodes(pool, config)
+    store = None if cache is None else _load_store(network, dataset, pool, config, cache, index.val.digest)
+    return PreparedEvaluation(index, pool, lists, store)
 
 
 def _load_store(
@@ -213,9 +240,3 @@ def _prepared(network: CMNet, config: EvaluationConfig) -> Iterator[None]:
             yield
     finally:
         network.train(training)
-
-
-def _find_rank() -> tuple[int, int]:
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1

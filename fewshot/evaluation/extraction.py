@@ -22,6 +22,7 @@ from fewshot.data.transforms import normalise_padded
 from fewshot.evaluation.features import FeatureStore, PoolFeatures, needs_high
 from fewshot.model.backbone import Features
 from fewshot.model.cmnet import CMNet
+from fewshot.processes import first_process_first
 
 FORMAT = 1
 """Part of every cache key; to be raised by whoever changes what is computed from an image."""
@@ -93,7 +94,8 @@ def load_features(
         fit: How they come to their canvas.
         digest: Hash of what the pool was made from: that of the index's split.
         cache: Folder that keeps them, in files named by everything they depend on; a damaged file is made again, with
-            a warning in the log. None keeps them in memory only.
+            a warning in the log. Of several processes the first computes, and the others wait and read. None keeps
+            them in memory only.
         high: Whether the high-level features are kept too. Default: if the network needs them.
         batch_size: Images in a pass of the backbone.
         workers: Processes that read images; 0 reads in this one.
@@ -111,12 +113,13 @@ def load_features(
         return _take_up(files, images, weights)
     key = _key(network, images, weights, digest)
     paths = {name: cache / f"features-{key}-{name}.safetensors" for name in wanted}
-    files = {name: tensors for name, path in paths.items() if (tensors := load_cached(path)) is not None}
-    if set(files) != set(wanted):
-        computed = _compute(network, images, wanted, batch_size=batch_size, workers=workers)
-        for name in set(wanted) - set(files):
-            save_tensors(paths[name], computed[name])
-        files = computed
+    with first_process_first():
+        files = {name: tensors for name, path in paths.items() if (tensors := load_cached(path)) is not None}
+        if set(files) != set(wanted):
+            computed = _compute(network, images, wanted, batch_size=batch_size, workers=workers)
+            for name in set(wanted) - set(files):
+                save_tensors(paths[name], computed[name])
+            files = computed
     return _take_up(files, images, weights)
 
 

@@ -14,7 +14,7 @@ from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order, hash_episo
 from fewshot.evaluation.description import to_plain
 from fewshot.evaluation.metrics import Void
 from fewshot.hardware import Precision
-from fewshot.options import require_choice
+from fewshot.options import require, require_choice
 
 ScoredClasses = Literal["held_out", "held_in"]
 """Which classes of a fold an evaluation is about."""
@@ -80,11 +80,11 @@ class EvaluationConfig:
         for name, least in (("shots", 1), ("seeds", 0)):
             numbers = getattr(self, name)
             distinct = bool(numbers) and min(numbers) >= least and len(set(numbers)) == len(numbers)
-            _require(distinct, name, f"hold one or more different numbers from {least} on", numbers)
+            require(distinct, name, f"hold one or more different numbers from {least} on", numbers)
         for name, least in (("episodes", 1), ("batch_size", 1), ("workers", 0)):
-            _require(getattr(self, name) >= least, name, f"be at least {least}", getattr(self, name))
+            require(getattr(self, name) >= least, name, f"be at least {least}", getattr(self, name))
         sized = self.resolution == "original" or (isinstance(self.resolution, int) and self.resolution > 0)
-        _require(sized, "resolution", "be 'original' or a positive number of pixels", self.resolution)
+        require(sized, "resolution", "be 'original' or a positive number of pixels", self.resolution)
 
     def describe(self) -> dict[str, Any]:
         """Give the values as JSON can hold them, without those that play no part."""
@@ -196,8 +196,3 @@ def list_episodes(pool: EpisodePool, config: EvaluationConfig) -> tuple[EpisodeL
         EpisodeList(pool, tuple(replace(spec, supports=spec.supports[:shot]) for spec in given))
         for shot in config.shots
     )
-
-
-def _require(holds: bool, name: str, rule: str, found: object) -> None:
-    if not holds:
-        raise ValueError(f"`{name}` must {rule}. Found {found!r}. Correct the field, or leave it out for the default.")

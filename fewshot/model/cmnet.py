@@ -1,5 +1,8 @@
 """CMNet: few-shot segmentation by message flow and partial optimal transport (Liu et al., arXiv 2108.08518)."""
 
+import copy
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,7 +13,7 @@ from fewshot.model.backbone import Features, build_backbone
 from fewshot.model.config import CMNetConfig
 from fewshot.model.decoder import ASPPDecoder, Decoded, Decoder, FEMDecoder
 from fewshot.model.encoded import EncodedEpisode
-from fewshot.model.matching import Match, OptimalTransportMatching
+from fewshot.model.matching import Match, MatchingConfig, OptimalTransportMatching
 from fewshot.model.message_flow import MessageFlow
 from fewshot.model.nodes import NodeFeatures, NodeMasks, find_nodes
 from fewshot.model.position import build_position
@@ -58,6 +61,29 @@ class CMNet(nn.Module):
         super().train(mode)
         self.backbone.train(mode and self.config.backbone_bn == "train")
         return self
+
+    def with_matching(self, matching: MatchingConfig) -> "CMNet":
+        """Give a network of the very same weights that poses its transport problem otherwise.
+
+        What moves, how smoothly and between which nodes are no weights: they can be changed after training, though the
+        decoder has learnt from the maps of the old problem.
+
+        Raises:
+            ValueError: The network has no transport, or `matching` does not fit it.
+        """
+        transport = self.config.transport
+        if transport == "none":
+            raise ValueError(
+                "The network must have transport for its problem to be changed. Found `transport = 'none'`. Use a "
+                "network that was trained with 'partial' or 'full'."
+            )
+        config = replace(self.config, matching=matching)
+        # Known to the copy already, so that it takes them as they are.
+        shared = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
+        other = copy.deepcopy(self, shared)
+        other.config = config
+        other.matching = OptimalTransportMatching(transport, matching).train(self.training)
+        return other
 
     @torch.no_grad()
     def extract(self, images: Float[Tensor, "batch 3 height width"]) -> Features:

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from fewshot.model.backbone import DEEP_STEMS, BackboneName, StemName
-from fewshot.model.checks import require, require_choices
 from fewshot.model.decoder import DecoderName
 from fewshot.model.matching_config import MatchingConfig, TransportName
 from fewshot.model.message_flow import FlowKind, MessageFlowConfig
 from fewshot.model.position import PositionName
 from fewshot.model.reduction import ReductionName
+from fewshot.options import require, require_choices
 
 
 @dataclass(frozen=True)

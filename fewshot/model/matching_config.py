@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from fewshot.model.checks import require, require_choices
+from fewshot.options import require, require_choices
 
 TransportName = Literal["none", "full", "partial"]
 

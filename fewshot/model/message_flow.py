@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewshot.model.checks import require_choices
 from fewshot.model.nodes import NodeMasks, confident_foreground
+from fewshot.options import require_choices
 
 FlowKind = Literal["inner", "cross"]
 

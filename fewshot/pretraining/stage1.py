@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from fewshot.data.storage import load_tensors, save_tensors
+from fewshot.evaluation.description import compare_settings
 from fewshot.model.backbone import Backbone, load_backbone_weights
 from fewshot.pretraining.supervision import Supervision
-from fewshot.training.stages import compare_settings
 
 FORMAT = 1
 _NOTES = "stage1"

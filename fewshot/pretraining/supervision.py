@@ -76,14 +76,14 @@ class Supervision:
     def entries(self) -> tuple[IndexEntry, ...]:
         """List the images of the training part that show a held-in class, by however few pixels.
 
-        Under `exclude` none of them has a single pixel of a held-out class.
+        Under `exclude` none of them has a single pixel, or a crowd, of a held-out class.
         """
-        held_in, held_out = set(self.fold.held_in), set(self.fold.held_out)
+        held_in = set(self.fold.held_in)
         return tuple(
             entry
             for entry in self.index.train.entries
             if not held_in.isdisjoint(entry.pixels)
-            and (self.convention != "exclude" or held_out.isdisjoint(entry.pixels))
+            and (self.convention != "exclude" or not entry.shows(self.fold.held_out))
         )
 
     @property

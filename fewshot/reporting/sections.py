@@ -12,7 +12,6 @@ from fewshot.visualisation import (
     draw_class_scores,
     draw_differences,
     draw_grid,
-    draw_learning_rates,
     draw_loss,
     draw_matching,
     draw_scores,
@@ -81,18 +80,14 @@ def classes_section(scores: Mapping[str, Mapping[str, float]], *, episodes: Mapp
     return Section("Classes", tuple(parts), folded=len(classes) > CHARTED_CLASSES)
 
 
-def training_section(losses: Mapping[str, Curve], rates: Mapping[str, Curve] | None = None) -> Section:
+def training_section(losses: Mapping[str, Curve]) -> Section:
     """Show how training went.
 
     Args:
         losses: Loss by name of the run.
-        rates: Learning rate by name of the run or of the group of parameters; left out if None.
     """
     caption = "Pale: each logged value. Strong: their running mean."
-    parts = [Figure(encode_figure(draw_loss(losses)), "loss by step", caption)]
-    if rates:
-        parts.append(Figure(encode_figure(draw_learning_rates(rates)), "learning rate by step"))
-    return Section("Training", tuple(parts))
+    return Section("Training", (Figure(encode_figure(draw_loss(losses)), "loss by step", caption),))
 
 
 def pictures_section(networks: Mapping[str, Sequence[Panel]], *, choice: str) -> Section:

@@ -1,9 +1,11 @@
 """Which episodes a step learns from: a pure function of its number, so that a training can go on from any step."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fewshot.data.episodes import TrainingEpisodes, collate
@@ -73,18 +75,58 @@ class StepNumbers(Sampler[tuple[int, ...]]):
 
 
 class _Batches(Dataset[Any]):
-    """A source as torch's loader wants it."""
+    """A source as torch's loader wants it: in one part, or in several of equal size."""
 
-    def __init__(self, source: BatchSource) -> None:
-        self.source = source
+    def __init__(self, source: BatchSource, portions: int) -> None:
+        self.source, self.portions = source, portions
 
     def __getitem__(self, numbers: Sequence[int]) -> Any:
-        return self.source[numbers]
+        if self.portions == 1:
+            return self.source[numbers]
+        size = len(numbers) // self.portions
+        return [self.source[numbers[first : first + size]] for first in range(0, len(numbers), size)]
 
 
 def load_batches(source: BatchSource, numbers: StepNumbers, *, workers: int) -> DataLoader[Any]:
     """Make a loader of the batches, each put together in one of `workers` processes, or in this one for 0."""
-    return DataLoader(_Batches(source), batch_size=None, sampler=numbers, num_workers=workers)
+    return DataLoader(_Batches(source, 1), batch_size=None, sampler=numbers, num_workers=workers)
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A part of a process's share of a batch, as much as goes through the network at once.
+
+    Attributes:
+        content: The episodes.
+        truths: Those of all parts of the share, in main memory: how many pixels of the whole batch are labelled must be
+            known before the first part is learnt from.
+    """
+
+    content: Episode | EncodedEpisode
+    truths: tuple[Tensor, ...]
+
+    def to(self, device: torch.device | str) -> "Portion":
+        """Copy the episodes to `device`."""
+        return replace(self, content=self.content.to(device))
+
+
+class Portions:
+    """A loader of the portions of batches, one after another."""
+
+    def __init__(self, source: BatchSource, numbers: StepNumbers, *, portions: int, workers: int) -> None:
+        """Load nothing yet; the batches must have `portions` equal parts."""
+        self.portions = portions
+        self.batches = DataLoader(_Batches(source, portions), batch_size=None, sampler=numbers, num_workers=workers)
+
+    def __len__(self) -> int:
+        """Count the portions of all steps, as `StepNumbers` counts the steps."""
+        return self.portions * len(self.batches)
+
+    def __iter__(self) -> Iterator[Portion]:
+        """Go through them."""
+        for parts in self.batches:
+            truths = tuple(part.query_mask for part in parts)
+            yield from (Portion(part, truths) for part in parts)
 
 
 class FeatureBatches:

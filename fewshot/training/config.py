@@ -31,6 +31,8 @@ class TrainingConfig:
             50 for COCO-20i, 100 for FSS-1000). None: 200, unless `steps` are given.
         steps: Length in weight updates, in place of `epochs`.
         batch_size: Episodes in an update, over all processes.
+        micro_batch_size: Episodes that go through the network at once, in each process; their gradients are added up
+            to those of the whole batch. None: as many as a process has of the batch.
         optimizer: Stochastic gradient descent, or AdamW.
         learning_rate: At the start, or after the warm-up.
         lr_multiplier: A factor on it. PFENet's code trains all groups with ten times the rate of its configuration
@@ -53,6 +55,7 @@ class TrainingConfig:
     epochs: int | None = None
     steps: int | None = None
     batch_size: int = 4
+    micro_batch_size: int | None = None
     optimizer: OptimizerName = "sgd"
     learning_rate: float = 0.0025
     lr_multiplier: float = 1.0
@@ -75,7 +78,7 @@ class TrainingConfig:
         require_length(self.epochs, self.steps)
         for name in ("batch_size", "learning_rate", "lr_multiplier", "shot", "checkpoint_every", "validate_every"):
             require_positive(name, getattr(self, name))
-        for name in ("max_gradient_norm", "keep_every"):
+        for name in ("max_gradient_norm", "keep_every", "micro_batch_size"):
             if getattr(self, name) is not None:
                 require_positive(name, getattr(self, name))
         for name in ("momentum", "weight_decay", "power", "warmup", "dice_weight", "map_weight"):
@@ -92,6 +95,21 @@ class TrainingConfig:
         return count_steps(
             self.epochs, self.steps, default=EPOCHS, images=len(pool.entries), batch_size=self.batch_size
         )
+
+    def count_portions(self, processes: int) -> int:
+        """Say in how many portions each of some processes learns its share of a batch.
+
+        Raises:
+            ValueError: The portions would not be equal.
+        """
+        share = self.batch_size // processes
+        size = self.micro_batch_size or share
+        if share % size:
+            raise ValueError(
+                f"`micro_batch_size` must divide what a process has of a batch. Found `micro_batch_size = {size}` for "
+                f"{share} episodes, `batch_size = {self.batch_size}` over {processes} processes. Change one of them."
+            )
+        return share // size
 
     def make_sampler(self, pool: EpisodePool, *, seed: int) -> EpisodeSampler:
         """Draw from a pool the episodes that this training is made of.

@@ -27,13 +27,20 @@ class EpisodicStage(Stage):
         *,
         workers: int = 0,
         folder: Path | None = None,
+        portions: int = 1,
     ) -> None:
         """Wrap a network.
 
         Raises:
-            ValueError: The transport map is to be supervised where there is none, or where no gradient goes through it.
+            ValueError: The transport map is to be supervised where there is none, or where no gradient goes through it,
+                or statistics of a batch are to be taken that goes through the network in portions.
         """
-        super().__init__(plan, source, workers=workers, folder=folder)
+        super().__init__(plan, source, workers=workers, folder=folder, portions=portions)
+        if portions > 1 and network.config.backbone_bn == "train":
+            raise ValueError(
+                f"`micro_batch_size` must be None where the backbone's statistics are those of the batch. Found "
+                f"{portions} portions and `backbone_bn = 'train'`. Set `backbone_bn` to 'eval', or lower `batch_size`."
+            )
         self.network = network
         self.config = config
         if config.map_weight:

@@ -11,6 +11,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from fewshot.data.storage import write_whole
+from fewshot.processes import require_shared_folder
 
 RESUME = "resume.ckpt"
 """Name of the state to resume from, in the folder of a run."""
@@ -67,16 +68,30 @@ class Saver(lightning.Callback):
         self.every, self.keep_every, self.fresh = every, keep_every, fresh
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Remove what killed trainings left half-written, and a checkpoint that must not be resumed from."""
+        """Remove what killed trainings left half-written, and a checkpoint that must not be resumed from.
+
+        Raises:
+            ValueError: The processes do not share the folder: one would resume, and others begin.
+        """
+        require_shared_folder(self.folder)
         if trainer.is_global_zero:
             for left in self.folder.glob("*.part"):
                 left.unlink()
             if self.fresh:
                 (self.folder / RESUME).unlink(missing_ok=True)
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        """Write what is due at this step."""
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Write what is due at this step, when all of its portions are through."""
         step = trainer.global_step
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
         if trainer.is_global_zero and self.save is not None:
             if self.keep_every is not None and step % self.keep_every == 0:
                 self.save(self.folder / f"step-{step:07d}.safetensors")
@@ -126,10 +141,17 @@ class Selector(lightning.Callback):
         """Name the step of the best score, the earliest of several; None before the first score."""
         return max(self.scores, key=self.scores.__getitem__, default=None)
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        """Score, if it is time."""
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Score, if it is time and all portions of the step are through."""
         step = trainer.global_step
-        if step % self.every and step != self.steps:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or (step % self.every and step != self.steps):
             return
         self.network.eval()
         with torch.no_grad():

@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from fewshot.hardware import Hardware
@@ -48,12 +49,25 @@ class NamedProgressBar(TQDMProgressBar):
         """Give the bar's name from its first moment on."""
         return self.description
 
+    def init_train_tqdm(self) -> Tqdm:
+        """Make the bar as Lightning does, but on the stream for errors: what a command says is its result."""
+        return Tqdm(
+            desc=self.train_description,
+            position=2 * self.process_position,
+            disable=self.is_disabled,
+            leave=True,
+            dynamic_ncols=True,
+            smoothing=0,
+            bar_format=self.BAR_FORMAT,
+        )
+
     def on_train_start(self, trainer: lightning.Trainer, *_: object) -> None:
         """Start the bar, at the step that a checkpoint has led to: Lightning resumes within an epoch without a word."""
         super().on_train_start(trainer, *_)
         self.train_progress_bar.reset(int(self.total_train_batches))
         # What was done before counts as done, and not into the time that a step takes.
-        self.train_progress_bar.initial = self.train_progress_bar.n = trainer.global_step
+        done = trainer.global_step * trainer.accumulate_grad_batches
+        self.train_progress_bar.initial = self.train_progress_bar.n = done
         self.train_progress_bar.set_description(self.description)
 
     def on_train_epoch_start(self, *_: object) -> None:
@@ -103,6 +117,7 @@ def run_stage(
             num_nodes=hardware.nodes,
             strategy=hardware.strategy,
             precision=hardware.lightning_precision,
+            accumulate_grad_batches=stage.portions,
             # An error would stop every training on a GPU at its first loss: there is none for its sum over pixels.
             deterministic="warn" if hardware.deterministic else False,
             sync_batchnorm=synchronise_statistics and hardware.processes > 1 and hardware.device.type == "cuda",

@@ -10,28 +10,31 @@ from torch.nn import functional
 from fewshot.episode import IGNORED
 from fewshot.model.prediction import Prediction
 
-Average = Callable[[Tensor], Tensor]
-"""The mean of a number over all processes that share a batch; the number itself where there is one process."""
+Count = Callable[[Tensor], Tensor]
+"""Counts something in a truth, as a number in float64."""
+
+Average = Callable[[Count, Tensor], Tensor]
+"""The mean of a count over all parts of a batch, in other processes and in other passes; the truth is this part's."""
 
 
-def identity(value: Tensor) -> Tensor:
-    """Be the average of a single process."""
-    return value
+def count_alone(count: Count, truth: Tensor) -> Tensor:
+    """Be the average where the batch is whole."""
+    return count(truth)
 
 
 def segmentation_loss(
-    prediction: Prediction, truth: Int[Tensor, "batch height width"], *, average: Average = identity
+    prediction: Prediction, truth: Int[Tensor, "batch height width"], *, average: Average = count_alone
 ) -> Float[Tensor, ""]:
     """Give the cross-entropy of the logits and of what is supervised beside them; `IGNORED` pixels do not count.
 
     Args:
         prediction: What the network answered.
         truth: 1 on the object, 0 elsewhere, `IGNORED` where unknown.
-        average: Mean over the processes.
+        average: Mean over the parts of the batch.
 
     Returns:
-        A number whose mean over the processes, as DDP takes it of the gradients, is the mean over all labelled pixels
-        of the whole batch, however they are spread. 0 where no pixel is labelled.
+        A number whose mean over the parts, as DDP and the accumulation of gradients take it, is the mean over all
+        labelled pixels of the whole batch, however they are spread. 0 where no pixel is labelled.
     """
     loss = cross_entropy(prediction.logits, truth, average=average)
     for weight, logits in zip(prediction.auxiliary_weights, prediction.auxiliary, strict=True):
@@ -44,12 +47,13 @@ def cross_entropy(
     truth: Int[Tensor, "batch height width"],
     *,
     ignored: int = IGNORED,
-    average: Average = identity,
+    average: Average = count_alone,
 ) -> Float[Tensor, ""]:
     """Give the cross-entropy per labelled pixel of the whole batch; see `segmentation_loss`."""
     total = functional.cross_entropy(logits.float(), truth, ignore_index=ignored, reduction="sum")
     # float64 counts the pixels of any batch exactly.
-    return total / average((truth != ignored).sum().double()).clamp(min=1.0).float()
+    labelled = average(lambda labels: (labels != ignored).sum().double(), truth)
+    return total / labelled.clamp(min=1.0).float()
 
 
 def dice_loss(
@@ -76,7 +80,10 @@ def dice_loss(
 
 
 def map_loss(
-    transport_map: Float[Tensor, "batch h w"], truth: Int[Tensor, "batch height width"], *, average: Average = identity
+    transport_map: Float[Tensor, "batch h w"],
+    truth: Int[Tensor, "batch height width"],
+    *,
+    average: Average = count_alone,
 ) -> Float[Tensor, ""]:
     """Give the squared distance of the transport map to the share of each node that the object covers.
 
@@ -86,12 +93,16 @@ def map_loss(
     Args:
         transport_map: In [0, 1].
         truth: 1 on the object, 0 elsewhere, `IGNORED` where unknown.
-        average: Mean over the processes.
+        average: Mean over the parts of the batch.
     """
     grid = (transport_map.shape[-2], transport_map.shape[-1])
-    known = functional.adaptive_avg_pool2d((truth != IGNORED).float(), grid)
+    known = _labelled_share(truth, grid)
     covered = functional.adaptive_avg_pool2d((truth == 1).float(), grid)
     share = covered / torch.where(known > 0, known, 1.0)
     total = (known * (transport_map.float() - share).square()).sum()
-    nodes = average(known.sum().double()).float()
+    nodes = average(lambda labels: _labelled_share(labels, grid).sum().double(), truth).float()
     return total / torch.where(nodes > 0, nodes, 1.0)
+
+
+def _labelled_share(truth: Int[Tensor, "batch height width"], grid: tuple[int, int]) -> Float[Tensor, "batch h w"]:
+    return functional.adaptive_avg_pool2d((truth != IGNORED).float(), grid)

@@ -3,10 +3,10 @@
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import lightning
@@ -16,8 +16,10 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, distributed
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from fewshot.data.storage import save_tensors
-from fewshot.training.batches import BatchSource, StepNumbers, load_batches
+from fewshot.data.storage import name_tensors, save_tensors
+from fewshot.evaluation.description import compare_settings
+from fewshot.training.batches import BatchSource, Portion, Portions, StepNumbers, load_batches
+from fewshot.training.losses import Count
 from fewshot.training.schedules import polynomial_factor
 
 _STATE = "fewshot"
@@ -74,11 +76,11 @@ def describe_stage(plan: Plan, source: BatchSource) -> str:
     return json.dumps({**settings, "source": source.describe()}, sort_keys=True)
 
 
-def seed_step(seed: int, step: int, *, rank: int | None = None) -> int:
+def seed_step(seed: int, step: int, *, rank: int | None = None, portion: int = 0) -> int:
     """Give the seed of what is random in a step: in one process, such as dropout, or without a rank in all alike."""
-    # The last number keeps it apart from the streams of episodes and augmentation, which are named by fewer numbers.
+    # The fourth number keeps it apart from the streams of episodes and augmentation, which are named by fewer numbers.
     # NumPy takes missing numbers for zeros, so no rank must not be the first rank.
-    numbers = (seed, step, 0 if rank is None else rank + 1, _STREAM)
+    numbers = (seed, step, 0 if rank is None else rank + 1, _STREAM, *([portion] if portion else []))
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
@@ -88,7 +90,9 @@ class Stage(lightning.LightningModule, ABC):
     Step s is a pure function of the weights and optimiser before it, the seed, s and the process's rank.
     """
 
-    def __init__(self, plan: Plan, source: BatchSource, *, workers: int = 0, folder: Path | None = None) -> None:
+    def __init__(
+        self, plan: Plan, source: BatchSource, *, workers: int = 0, folder: Path | None = None, portions: int = 1
+    ) -> None:
         """Plan the stage.
 
         Args:
@@ -96,10 +100,15 @@ class Stage(lightning.LightningModule, ABC):
             source: What it learns from.
             workers: Processes that put batches together.
             folder: Where a batch goes whose loss is no number; None for nowhere.
+            portions: Equal parts of the process's share of a batch, which go through the network one after another;
+                their gradients are added up.
         """
         super().__init__()
         self.plan, self.source, self.workers, self.folder = plan, source, workers, folder
+        self.portions = portions
         self.losses: list[float] = []
+        self._truths: tuple[Tensor, ...] = ()
+        self._noted: list[dict[str, float]] = []
         self._current: tuple[object, dict[str, float]] | None = None
 
     @cached_property
@@ -109,14 +118,20 @@ class Stage(lightning.LightningModule, ABC):
 
     @abstractmethod
     def learn_from(self, batch: Any) -> Outcome:
-        """Give the loss of a batch, in parts whose means over the processes are those of the whole batch."""
+        """Give the loss of a batch or portion, in parts whose means over all of these are those of the whole batch."""
 
     @abstractmethod
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Set up the optimiser, each group with the name that its learning rate is logged under."""
 
-    def average(self, value: Tensor) -> Tensor:
-        """Give the mean of a number over all processes."""
+    def average(self, count: Count, truth: Tensor) -> Tensor:
+        """Give the mean of a count over all portions and processes."""
+        if not self._truths:
+            return self._average_processes(count(truth))
+        counts = torch.stack([count(one) for one in self._truths])
+        return self._average_processes(counts.mean().to(truth.device))
+
+    def _average_processes(self, value: Tensor) -> Tensor:
         if not (distributed.is_available() and distributed.is_initialized()):
             return value
         total = value.clone()
@@ -135,26 +150,39 @@ class Stage(lightning.LightningModule, ABC):
             rank=self.global_rank,
             processes=self.trainer.world_size,
         )
-        return load_batches(self.source, numbers, workers=self.workers)
+        if self.portions == 1:
+            return load_batches(self.source, numbers, workers=self.workers)
+        return Portions(self.source, numbers, portions=self.portions, workers=self.workers)
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
-        """Make whatever is random in this step follow from its number."""
-        torch.manual_seed(seed_step(self.plan.seed, self.global_step, rank=self.global_rank))
+        """Make whatever is random in this step follow from its number, and that of the portion."""
+        portion = batch_idx % self.portions
+        torch.manual_seed(seed_step(self.plan.seed, self.global_step, rank=self.global_rank, portion=portion))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Give the loss of a batch, and note it."""
+        """Give the loss of a batch or portion, and note it."""
+        if isinstance(batch, Portion):
+            batch, self._truths = batch.content, batch.truths
         outcome = self.learn_from(batch)
         loss = torch.stack([part.float() for part in outcome.parts.values()]).sum()
         shown = {"loss": loss, **outcome.parts, **outcome.diagnostics}
-        values = self.average(torch.stack([value.detach().float() for value in shown.values()])).tolist()
+        values = self._average_processes(torch.stack([value.detach().float() for value in shown.values()])).tolist()
         noted = dict(zip(shown, values, strict=True))
         self._current = (batch, noted)
         # What the processes agree on: all of them stop, or none.
         self._require_finite(noted["loss"], "")
-        self.losses.append(noted["loss"])
-        self.log("loss", noted.pop("loss"), prog_bar=True, batch_size=1)
-        self.log_dict(noted, batch_size=1)
+        self._noted.append(noted)
+        if len(self._noted) == self.portions:
+            self._log_step()
         return loss
+
+    def _log_step(self) -> None:
+        """Note the loss of a step, the mean over its portions, and whatever else is worth a look."""
+        means = {name: fmean(noted[name] for noted in self._noted) for name in self._noted[0]}
+        self._noted = []
+        self.losses.append(means["loss"])
+        self.log("loss", means.pop("loss"), prog_bar=True, batch_size=1)
+        self.log_dict(means, batch_size=1)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stop at a gradient that is no number before it reaches the weights, and shorten long ones."""
@@ -220,24 +248,3 @@ class Stage(lightning.LightningModule, ABC):
         notes["items"] = f"{first} to {first + self.plan.batch_size - 1}, over all processes"
         save_tensors(path, dict(name_tensors(batch)), notes=notes)
         return f"; its batch is in {path}"
-
-
-def compare_settings(expected: object, found: object, name: str = "") -> Iterator[str]:
-    """List the settings in which two nested dictionaries differ, such as `recipe.training.shot`."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        for key in sorted({*expected, *found}):
-            yield from compare_settings(expected.get(key), found.get(key), f"{name}.{key}".lstrip("."))
-    elif expected != found:
-        yield name
-
-
-def name_tensors(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """List the tensors inside a batch of dataclasses and tuples, by the names of fields and places."""
-    if isinstance(value, Tensor):
-        yield name, value.detach().cpu().contiguous()
-    elif is_dataclass(value) and not isinstance(value, type):
-        for one in fields(value):
-            yield from name_tensors(getattr(value, one.name), f"{name}.{one.name}".lstrip("."))
-    elif isinstance(value, tuple):
-        for place, part in enumerate(value):
-            yield from name_tensors(part, f"{name}.{place}".lstrip("."))

@@ -84,7 +84,8 @@ def train(
         )
     batches.check(network, config.count_steps(batches.pool) * config.batch_size)
     plan = _make_plan(network, batches, config, seed, hardware)
-    stage = EpisodicStage(network, config, plan, batches, workers=hardware.workers, folder=folder)
+    portions = config.count_portions(hardware.processes)
+    stage = EpisodicStage(network, config, plan, batches, workers=hardware.workers, folder=folder, portions=portions)
     selector = _make_selector(network, config, plan, folder, save, validate)
     callbacks: list[lightning.Callback] = [] if selector is None else [selector]
     if folder is not None and save is not None:

@@ -1,7 +1,7 @@
 """Pictures of what the network saw and answered, and of how it was trained."""
 
 from fewshot.visualisation.charts import draw_class_scores, draw_differences, draw_scores
-from fewshot.visualisation.curves import Curve, draw_learning_rates, draw_loss
+from fewshot.visualisation.curves import Curve, draw_loss
 from fewshot.visualisation.figures import PIXELS_PER_INCH, encode_figure, encode_picture, save_figure, save_picture
 from fewshot.visualisation.grid import draw_grid
 from fewshot.visualisation.maps import draw_map, resize_picture
@@ -17,7 +17,6 @@ __all__ = [
     "draw_class_scores",
     "draw_differences",
     "draw_grid",
-    "draw_learning_rates",
     "draw_loss",
     "draw_map",
     "draw_matching",

@@ -1,4 +1,4 @@
-"""How training went: loss and learning rate step by step."""
+"""How training went: the loss step by step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,22 +49,6 @@ def draw_loss(losses: Mapping[str, Curve], *, window: int = 25) -> Figure:
         smooth = np.convolve(curve.values, np.full(width, 1 / width), mode="valid")
         axes.plot(curve.steps[width - 1 :], smooth, color=colour, label=name)
         axes.plot(curve.steps, curve.values, color=colour, alpha=0.25, linewidth=0.6)
-    axes.legend(fontsize=SMALL_FONT_SIZE, frameon=False)
-    return figure
-
-
-def draw_learning_rates(rates: Mapping[str, Curve]) -> Figure:
-    """Draw the learning rate of one or more runs or groups of parameters.
-
-    Args:
-        rates: By name of the run or group.
-    """
-    figure, axes = _new_axes("learning rate")
-    for colour, (name, curve) in zip(_cycle(len(rates)), rates.items(), strict=True):
-        axes.plot(curve.steps, curve.values, color=colour, label=name)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    axes.yaxis.get_offset_text().set_fontsize(SMALL_FONT_SIZE)
-    axes.set_ylim(bottom=0)
     axes.legend(fontsize=SMALL_FONT_SIZE, frameon=False)
     return figure
 

@@ -14,13 +14,11 @@ from partialot.solvers import Solver
 
 
 class SinkhornDivergence(FeatureLoss):
-    r"""The price of transport between two sets of features, less what each would pay to be carried to itself.
+    """The price of transport between two sets of features, less what each would pay to be carried to itself.
 
     With V the value of `partialot.solve`, every term at the same mass M and `reg`,
 
-    .. math::
-        S_M(x, y) = V_M(x, y) - \tfrac12 V_M(x, x) - \tfrac12 V_M(y, y) + \mathrm{reg} \cdot J, \qquad
-        J = \tfrac12 T_a \log\tfrac{T_a}{T} + \tfrac12 T_b \log\tfrac{T_b}{T},
+        S(x, y) = V(x, y) − V(x, x)/2 − V(y, y)/2 + reg · J,   J = (T_a log(T_a/T) + T_b log(T_b/T)) / 2,
 
     where T_a = 2Σa − M, T_b = 2Σb − M and T = Σa + Σb − M are the totals of the three problems with their dummy nodes.
     J ≥ 0 pays for weights of unequal totals; it is 0 where they agree, so always in balanced transport.

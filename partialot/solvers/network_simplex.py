@@ -7,14 +7,15 @@ total 1, and no answer that came with a warning is believed.
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-import ot  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
-from scipy.sparse import coo_array  # pyright: ignore[reportMissingTypeStubs]
 
 from partialot.errors import SolverError
+
+if TYPE_CHECKING:
+    from scipy.sparse import coo_array  # pyright: ignore[reportMissingTypeStubs]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -114,13 +115,16 @@ def only_real(
 
 
 def pivot(
-    source: Array, target: Array, cost: Array | coo_array, warm: tuple[Array, Array] | None, max_iter: int, index: int
+    source: Array, target: Array, cost: "Array | coo_array", warm: tuple[Array, Array] | None, max_iter: int, index: int
 ) -> tuple[Any, Array, Array, bool]:
     """Call POT with totals of 1; pairs that a sparse `cost` leaves out do not exist.
 
     Raises:
         SolverError: POT ended in a way that no problem of ours should lead to.
     """
+    # Not for those who solve with `reg`: importing POT takes half as long as PyTorch (`benchmarks/bench_import.py`).
+    import ot  # pyright: ignore[reportMissingTypeStubs]
+
     total = source.sum()
     flow, log = cast(
         "tuple[Any, dict[str, Any]]",

@@ -9,7 +9,6 @@ clouds far apart, the potentials of a sample of the nodes tell which are cheap f
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array  # pyright: ignore[reportMissingTypeStubs]
 
 from partialot.solvers.network_simplex import Array, Flow, Indices, Network, only_real, pivot, transport, weights
 
@@ -135,6 +134,9 @@ def _north_west(network: Network) -> tuple[Indices, Indices]:
 
 
 def _transport_over(network: Network, chosen: NDArray[np.bool_], max_iter: int, index: int) -> Flow:
+    # With POT only, which imports it too: see `pivot`.
+    from scipy.sparse import coo_array  # pyright: ignore[reportMissingTypeStubs]
+
     n, m = chosen.shape
     extra_a, extra_b = _COPIES * (network.lacking > 0), _COPIES * (network.kept > 0)
     rows, columns = np.divmod(np.flatnonzero(chosen), m)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fewshot.cli import COMMANDS, build_parser
-from fewshot.commands.options import add_base_preset, read_run
-from fewshot.presets import expand_presets
+from fewshot.cli import COMMANDS, parse
+from fewshot.commands.options import read_run
 from tests.docs.pages import PAGES, ROOT, find_blocks, find_yaml_files
 
 
@@ -39,13 +38,13 @@ def folder_of_the_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def take(words: list[str]) -> None:
     """Do what `fewshot` does with these words before it does anything."""
-    options = build_parser().parse_args(expand_presets(add_base_preset(words)))
+    options = parse(words)
     command = options.command
     # Parsing checks names and types; making the configurations checks ranges, and what contradicts itself.
     if command in RUNS:
         read_run(options[command])
     else:
-        COMMANDS[command].build().instantiate(options[command])
+        COMMANDS[command].load().build().instantiate(options[command])
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import PAGES, ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
 ANCHOR = re.compile(r"\]\(([^)\s]*\.md)?#([^)\s]+)\)")
 NAMED = re.compile(r"`((?:benchmarks|docs|fewshot|partialot|tests)/[\w./-]*)")

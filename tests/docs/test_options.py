@@ -33,7 +33,7 @@ def find_default(name: str) -> Any:
     """Give the default of an option of a run, as YAML would."""
     if name.startswith("augmentation."):  # Not there by default, and then with defaults of its own.
         return to_plain(asdict(Augmentation()))[name.removeprefix("augmentation.")]
-    defaults: Namespace = COMMANDS["train"].build().get_defaults()
+    defaults: Namespace = COMMANDS["train"].load().build().get_defaults()
     assert name in defaults, name
     return to_plain(defaults[name])
 

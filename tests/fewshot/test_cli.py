@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from jsonargparse import Namespace
 
-from fewshot.cli import COMMANDS, main
+from fewshot.cli import COMMANDS, Work, main
+from fewshot.commands.demo import build_demo_parser
 from fewshot.training.stages import NonFiniteLossError
 
 
@@ -25,7 +26,7 @@ def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert exit_.value.code == 0
     shown = capsys.readouterr().out
-    assert set(COMMANDS) == {"demo", "index", "pretrain", "train", "evaluate", "reproduce", "predict"}
+    assert set(COMMANDS) == {"demo", "index", "pretrain", "train", "evaluate", "reproduce", "predict", "serve"}
     assert all(f"{name} " in shown for name in COMMANDS)
     assert all(command.help.split(",")[0] in shown for command in COMMANDS.values())
 
@@ -84,7 +85,7 @@ def test_what_a_command_refuses_is_said_in_a_line_without_a_traceback(
     def refuse(_options: Namespace, _typed: str) -> str:
         raise error
 
-    monkeypatch.setitem(COMMANDS, "demo", replace(COMMANDS["demo"], run=refuse))
+    monkeypatch.setitem(COMMANDS, "demo", replace(COMMANDS["demo"], load=lambda: Work(build_demo_parser, refuse)))
     with pytest.raises(SystemExit) as exit_:
         main(["demo"])
     assert exit_.value.code == f"fewshot demo: {error}"
@@ -94,7 +95,7 @@ def test_a_fault_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> No
     def fail(_options: Namespace, _typed: str) -> str:
         raise TypeError("a fault")
 
-    monkeypatch.setitem(COMMANDS, "demo", replace(COMMANDS["demo"], run=fail))
+    monkeypatch.setitem(COMMANDS, "demo", replace(COMMANDS["demo"], load=lambda: Work(build_demo_parser, fail)))
     with pytest.raises(TypeError, match="a fault"):
         main(["demo"])
 
@@ -105,7 +106,7 @@ def test_a_command_gets_what_was_typed_and_what_it_gives_is_printed(
     def answer(options: Namespace, typed: str) -> str:
         return f"{typed}, seed {options.seed}"
 
-    monkeypatch.setitem(COMMANDS, "demo", replace(COMMANDS["demo"], run=answer))
+    monkeypatch.setitem(COMMANDS, "demo", replace(COMMANDS["demo"], load=lambda: Work(build_demo_parser, answer)))
     main(["demo", "--seed=5", "--output=my runs"])
     assert capsys.readouterr().out == "fewshot demo --seed=5 '--output=my runs', seed 5\n"
 

@@ -1,20 +1,25 @@
 """The folder of a run: what lies in it, and what becomes of a run that was finished, interrupted or another one."""
 
 import re
-from dataclasses import replace
+import shutil
+from dataclasses import fields, is_dataclass, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from fewshot import records
 from fewshot.data.boxes import SupportAnnotation
+from fewshot.data.kinds import DATA_SETS
+from fewshot.data.synthetic import Synthetic
 from fewshot.evaluation.protocol import list_episodes
 from fewshot.evaluation.results import Result, read_result
 from fewshot.records import (
     CONFIGURATION,
     REPORT,
     RESULT,
+    WITHOUT_EFFECT,
     choose_tasks,
     keep_configuration,
     picture_networks,
@@ -27,6 +32,7 @@ from fewshot.runs import TRAINING, build_network
 from fewshot.training.batches import FeatureBatches
 from tests.fewshot import run_cases
 from tests.fewshot.run_cases import LIGHT, make_run
+from tests.fewshot.training_cases import CPU, TINY
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +92,39 @@ def test_a_finished_run_is_read_and_not_made_again(
     assert record_run(config, name="tiny") == result
 
 
-def test_a_finished_run_of_another_configuration_is_refused(config: RunConfig, result: Result) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hardware": replace(CPU, workers=3, accelerator="auto")},
+        {"evaluation": replace(run_cases.EVALUATION, workers=2)},
+        {"training": replace(run_cases.TRAINING, checkpoint_every=1)},
+        {"data": Synthetic(TINY, workers=2)},
+    ],
+)
+def test_a_finished_run_is_found_whatever_it_was_made_on(
+    changes: dict[str, Any], config: RunConfig, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "run", strike)
+    assert record_run(replace(config, **changes), name="tiny") == result
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"seed": 2}, "seed"),
+        ({"hardware": replace(CPU, devices=2)}, r"hardware\.devices"),
+        ({"hardware": replace(CPU, precision="bf16")}, r"hardware\.precision"),
+        ({"evaluation": replace(run_cases.EVALUATION, precision="bf16")}, r"evaluation\.precision"),
+        ({"data": Synthetic(replace(TINY, seed=1))}, r"data\.fields\.recipe\.seed"),
+    ],
+)
+def test_a_finished_run_of_another_configuration_is_refused(
+    changes: dict[str, Any], name: str, config: RunConfig, result: Result
+) -> None:
     assert result
-    message = r"Found the result of another one in .*result\.json\. Choose another `output`, or delete"
+    message = rf"Found the result of another one in .*result\.json, with another `{name}`\. Choose another `output`, or"
     with pytest.raises(ValueError, match=message):
-        record_run(replace(config, seed=2), name="tiny")
+        record_run(replace(config, **changes), name="tiny")
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -108,14 +142,48 @@ def test_a_run_that_was_trained_but_not_scored_is_only_scored(
 
 
 @pytest.mark.usefixtures("without_pictures")
-def test_a_report_that_fails_costs_no_result(
+def test_a_report_that_fails_costs_no_result_and_is_made_by_the_same_command(
     config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted = replace(config, output=tmp_path)
-    monkeypatch.setattr(records, "write_report", strike)
-    with pytest.raises(KeyboardInterrupt):
-        record_run(interrupted, name="tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_report", strike)
+        with pytest.raises(KeyboardInterrupt):
+            record_run(interrupted, name="tiny")
+    assert not (tmp_path / REPORT).exists()
+    written = (tmp_path / RESULT).stat().st_mtime_ns
+    monkeypatch.setattr("fewshot.runs.evaluate_fold", strike)
+    monkeypatch.setattr(FeatureBatches, "__getitem__", strike)
     assert scores_of(record_run(interrupted, name="tiny")) == scores_of(result)
+    assert (tmp_path / RESULT).stat().st_mtime_ns == written
+    assert ">Training</" in (tmp_path / REPORT).read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_goes_on_without_its_cache(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features, backbones and pictures are made again, to the same bits."""
+    cache = tmp_path / "cache"
+    asked = replace(config, data=Synthetic(TINY, cache=cache), cache=cache, multi_task=True)
+    whole = record_run(replace(asked, output=tmp_path / "whole"), name="tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr("fewshot.runs.evaluate_fold", strike)
+        with pytest.raises(KeyboardInterrupt):
+            record_run(replace(asked, output=tmp_path / "half"), name="tiny")
+    shutil.rmtree(cache)
+    # Pictures that the process has in memory do not count.
+    again = record_run(replace(asked, data=Synthetic(TINY, cache=cache), output=tmp_path / "half"), name="tiny")
+    assert scores_of(again) == scores_of(whole)
+    assert again.network["weights_sha256"] == whole.network["weights_sha256"]
+    assert list(cache.glob("features-*"))
+
+
+def test_a_result_alone_is_read_and_nothing_trained_for_its_report(
+    config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copyfile(config.output / RESULT, tmp_path / RESULT)
+    monkeypatch.setattr(records, "take_up", strike)
+    assert record_run(replace(config, output=tmp_path), name="tiny") == result
+    assert "No report:" in caplog.text
 
 
 def test_an_interrupted_run_of_another_configuration_is_refused(
@@ -141,13 +209,59 @@ def test_the_configuration_is_kept_with_the_run(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == written, "null or not said is the same"
 
 
+HARDWARE = "hardware: {{accelerator: {}, devices: {}, precision: '{}', workers: {}}}\n"
+DATA = "data: {{class_path: Synthetic, init_args: {{workers: {}, seed: {}}}}}\n"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        HARDWARE.format("cpu", 1, 32, 8) + DATA.format(1, 5),
+        HARDWARE.format("gpu", 1, 32, 0) + DATA.format(1, 5),
+        HARDWARE.format("cpu", 1, 32, 0) + DATA.format(2, 5),
+        HARDWARE.format("cpu", 1, 32, 0) + DATA.format(1, 5) + "cache: elsewhere\n",
+    ],
+)
+def test_a_run_goes_on_with_what_decides_its_speed_alone(asked: str, tmp_path: Path) -> None:
+    keep_configuration(tmp_path, HARDWARE.format("cpu", 1, 32, 0) + DATA.format(1, 5))
+    keep_configuration(tmp_path, asked)
+    assert (tmp_path / CONFIGURATION).read_text(encoding="utf-8") == asked, (
+        "it is what the run is made with from now on"
+    )
+
+
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        ("seed: 2\nfold: 0\n", r"'seed: 1' where 'seed: 2' is asked for"),
-        ("seed: 1\nfold: 3\nnew: 1\n", r"'fold: 0' where 'fold: 3' is asked for"),
-        ("seed: 1\nfold: 0\nnew: 1\n", r"more or fewer options"),
-        ("seed: null\nfold: 0\n", r"'seed: 1' where 'fold: 0' is asked for"),
+        (HARDWARE.format("cpu", 2, 32, 0) + DATA.format(1, 5), r"`hardware\.devices` is 1 where 2 is asked for"),
+        (HARDWARE.format("cpu", 1, "bf16", 0) + DATA.format(1, 5), r"`hardware\.precision` is '32' where 'bf16'"),
+        (HARDWARE.format("cpu", 1, 32, 4) + DATA.format(2, 6), r"`data\.init_args\.seed` is 5 where 6"),
+    ],
+)
+def test_processes_precision_and_data_make_another_run(asked: str, found: str, tmp_path: Path) -> None:
+    keep_configuration(tmp_path, HARDWARE.format("cpu", 1, 32, 0) + DATA.format(1, 5))
+    with pytest.raises(ValueError, match=rf"Found another configuration in .*config\.yaml: {found}"):
+        keep_configuration(tmp_path, asked)
+
+
+def test_options_without_effect_are_options_that_there_are(config: RunConfig) -> None:
+    data = {field.name for kind in DATA_SETS if is_dataclass(kind) for field in fields(kind)}
+    for name in WITHOUT_EFFECT:
+        owner, _, option = name.rpartition(".")
+        known = (
+            data if owner == "data" else {one.name for one in fields(attrgetter(owner)(config) if owner else config)}
+        )
+        assert option in known, name
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("seed: 2\nfold: 0\n", r"`seed` is 1 where 2 is asked for"),
+        ("seed: 1\nfold: 3\nnew: 1\n", r"`fold` is 0 where 3 is asked for"),
+        ("seed: 1\nfold: 0\nnew: 1\n", r"`new` is None where 1 is asked for"),
+        ("seed: null\nfold: 0\n", r"`seed` is 1 where None is asked for"),
+        ("seed: {a: 1}\nfold: 0\n", r"`seed` is 1 where \{'a': 1\} is asked for"),
     ],
 )
 def test_the_folder_of_another_configuration_is_refused_with_what_differs(
@@ -190,7 +304,10 @@ def test_a_trained_network_is_scored_by_boxes_without_another_training(
     assert scored.network["weights_sha256"] == result.network["weights_sha256"]
     assert [run.episode_hash for run in scored.runs] == [run.episode_hash for run in result.runs]
     assert (scored.protocol["annotation"]["kind"], result.protocol["annotation"]["kind"]) == ("box", "mask")
+    (asked.output / REPORT).unlink()
+    monkeypatch.setattr(records, "evaluate_fold", strike)
     assert record_score(asked, config, name="tiny network") == scored
+    assert (asked.output / REPORT).is_file(), "made again of the result that is there"
 
 
 def test_a_network_of_another_training_is_not_scored_in_its_place(

@@ -12,10 +12,12 @@ from torch import Tensor
 from fewshot.checkpoint import load_checkpoint
 from fewshot.data.augmentation import Augmentation
 from fewshot.data.folder import Folder
+from fewshot.data.fss1000 import FSS1000
 from fewshot.data.storage import hash_tensors, load_tensors, save_tensors
-from fewshot.evaluation.evaluate import evaluate_fold
+from fewshot.evaluation.evaluate import PreparedEvaluation, evaluate, prepare_evaluation
+from fewshot.evaluation.features import FeatureStore
 from fewshot.evaluation.protocol import EvaluationConfig
-from fewshot.evaluation.results import Origin, Result
+from fewshot.evaluation.results import Evaluation
 from fewshot.model.cmnet import CMNet
 from fewshot.pretraining.pretrain import Supervision, pretrain
 from fewshot.pretraining.stage1 import LeakageError
@@ -23,6 +25,7 @@ from fewshot.run_config import RunConfig
 from fewshot.runs import TRAINING, Run, build_network, gather_batches, run
 from fewshot.training.batches import FeatureBatches, PixelBatches
 from tests.fewshot import run_cases
+from tests.fewshot.data import fss_tree
 from tests.fewshot.data.tiles import RULE, Tiles
 from tests.fewshot.pretraining_cases import make_backbone
 from tests.fewshot.run_cases import EVALUATION, LIGHT, PRETRAINING, make_run
@@ -159,17 +162,20 @@ def test_the_best_weights_are_scored_and_the_result_says_by_what(
     select: Literal["base_val", "test"], classes: str, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validated: list[EvaluationConfig] = []
+    loaded: list[int] = []
 
-    def evaluate(*arguments: Any, origin: Origin, cache: Path) -> Result:
+    def score(*arguments: Any, store: FeatureStore | None) -> Evaluation:
         """Evaluate; let the second of four validations have the best score."""
-        result = evaluate_fold(*arguments, origin=origin, cache=cache)
-        if origin.selection != "in training":
-            return result
+        found = evaluate(*arguments, store=store)
         validated.append(arguments[-1])
-        score = replace(result.runs[0].scores, miou=(1.0, 3.0, 2.0, 0.0)[len(validated) - 1])
-        return replace(result, runs=(replace(result.runs[0], scores=score),))
+        return replace(found, scores=replace(found.scores, miou=(1.0, 3.0, 2.0, 0.0)[len(validated) - 1]))
 
-    monkeypatch.setattr("fewshot.runs.evaluate_fold", evaluate)
+    def load(*arguments: Any, cache: Path | None) -> PreparedEvaluation:
+        loaded.append(len(validated))
+        return prepare_evaluation(*arguments, cache=cache)
+
+    monkeypatch.setattr("fewshot.runs.evaluate", score)
+    monkeypatch.setattr("fewshot.runs.prepare_evaluation", load)
     training = replace(run_cases.TRAINING, steps=4, select=select, validate_every=1)
     evaluation = replace(EVALUATION, rule=RULE, episodes=4)
     found = run(make_run(tmp_path, tmp_path, data=Tiles(), rule=RULE, training=training, evaluation=evaluation))
@@ -177,6 +183,7 @@ def test_the_best_weights_are_scored_and_the_result_says_by_what(
     assert found.trained.selected_step == 2
     assert found.result.origin.selection == f"best mIoU on {classes} classes, step 2"
     assert {(one.classes, one.shots, one.seeds) for one in validated} == {(held, (1,), (8,))}, "other episodes"
+    assert (loaded, len(validated)) == ([0], 4), "index and features are loaded once"
     assert tuple(found.result.data["images_of"]) == ("2",), "the result is on held-out classes, whatever chose"
     best, last = (load_checkpoint(tmp_path / TRAINING / f"{name}.safetensors").model for name in ("best", "last"))
     assert list_differing(best.state_dict(), found.network.state_dict()) == []
@@ -185,10 +192,19 @@ def test_the_best_weights_are_scored_and_the_result_says_by_what(
 
 def test_classes_that_no_test_image_shows_cannot_choose_weights(photographs: Folder, tmp_path: Path) -> None:
     training = replace(run_cases.TRAINING, select="base_val")
-    config = make_run(tmp_path / "run", tmp_path / "cache", data=photographs, training=training)
-    with pytest.raises(ValueError, match=r"at least `shot \+ 1 = 2` images .* Found 0 for class 3 under"):
-        run(config)
-    assert not (tmp_path / "run").exists()
+    fss_tree.write_tree(tmp_path / "fss")
+    lists = [
+        fss_tree.write_names(tmp_path / name, names) for name, names in (("a", fss_tree.TRAIN), ("b", fss_tree.TEST))
+    ]
+    for data in (photographs, FSS1000(tmp_path / "fss", *lists, index=tmp_path / "fss.json")):
+        config = make_run(tmp_path / "run", tmp_path / "cache", data=data, training=training, multi_task=True)
+        message = (
+            rf"may be 'base_val' where at least 2 of .* Found fewer of .*, in {type(data).__name__}\. Set `training"
+        )
+        with pytest.raises(ValueError, match=message):
+            run(config)
+        assert not (tmp_path / "run").exists()
+        assert not (tmp_path / "cache").exists(), "the supervised stage has not begun"
 
 
 def test_too_few_images_to_train_with_are_refused_before_the_backbone_is(config: RunConfig, tmp_path: Path) -> None:

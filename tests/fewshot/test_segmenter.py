@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from fewshot.checkpoint import save_checkpoint
 from fewshot.data.fitting import Fit, Mode
 from fewshot.model import CMNet, CMNetConfig
+from fewshot.model.matching_config import MatchingConfig
 from fewshot.segmenter import Segmenter, choose_device
 
 SIDE = 48
@@ -132,6 +133,15 @@ def test_no_box_at_all_is_refused(segmenter: Segmenter) -> None:
     boxes: Sequence[tuple[int, int, int, int]] = []
     with pytest.raises(ValueError, match=r"Found none\. Draw one around each object"):
         segmenter.predict(draw_image(40, 40), [(draw_image(50, 70), boxes)])
+
+
+def test_another_mass_moves_without_training_or_copying_anything(segmenter: Segmenter) -> None:
+    query, supports = draw_image(40, 60), [(draw_image(48, 48, 1), draw_mask(48, 48))]
+    usual = segmenter.predict(query, supports)
+    twice = segmenter.with_matching(MatchingConfig(mass_ratio=2.0)).predict(query, supports)
+    moved = [found.prediction.plan.sum() for found in (usual, twice) if found.prediction.plan is not None]
+    assert_close(moved[1], 2 * moved[0], rtol=1e-3, atol=0.0)  # marginals are met to `tol`, 1e-3
+    assert torch.equal(segmenter.predict(query, supports).probability, usual.probability)
 
 
 def test_padding_takes_no_part(segmenter: Segmenter) -> None:

@@ -19,14 +19,13 @@ from fewshot.data.fitting import Fit
 from fewshot.data.index import IndexEntry
 from fewshot.data.labels import UNKNOWN, LabelledImage
 from fewshot.data.pools import training_pool
-from fewshot.data.storage import hash_tensors
+from fewshot.data.storage import hash_tensors, name_tensors
 from fewshot.data.synthetic import Synthetic, SyntheticRecipe
 from fewshot.evaluation.extraction import load_features
 from fewshot.hardware import Hardware
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
 from fewshot.training.batches import FeatureBatches, PixelBatches
-from fewshot.training.stages import name_tensors
 from fewshot.training.train import TrainingConfig, TrainingResult, train
 
 TINY = SyntheticRecipe(base_classes=3, novel_classes=2, base_images=8, novel_images=5)

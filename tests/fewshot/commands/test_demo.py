@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fewshot.cli import main
-from fewshot.commands.options import add_base_preset, parse_run, read_run
+from fewshot.commands.bases import add_base_preset
+from fewshot.commands.options import parse_run, read_run
 from fewshot.demo import PAGE
 from fewshot.evaluation.results import Result, read_result
 from fewshot.presets import expand_presets
@@ -41,5 +42,5 @@ def test_it_says_what_both_networks_scored_and_where_the_report_is(
     assert f"{result.summarise(1).mean:.1f}" in baseline
     assert place == f"Report: {tmp_path / PAGE}"
     assert (tmp_path / CONFIGURATION).is_file()
-    with pytest.raises(SystemExit, match=r"'seed: 0' where 'seed: 3' is asked for"):
+    with pytest.raises(SystemExit, match=r"`seed` is 0 where 3 is asked for"):
         main([*words, "--seed=3"])

@@ -10,8 +10,10 @@ from fewshot.cli import main
 from fewshot.data.fitting import Fit
 from fewshot.data.folder import Folder
 from fewshot.evaluation.results import Result, read_result
+from fewshot.processes import find_rank
 from fewshot.records import REPORT, RESULT
 from tests.fewshot.commands.conftest import OwnRun
+from tests.fewshot.training_cases import be_rank, find_port, run_in_processes
 
 SIZES = ("--evaluation.shots=[1,2]", "--evaluation.episodes=8", "--evaluation.seeds=[321]", "--evaluation.order=class")
 
@@ -27,9 +29,13 @@ def elsewhere(photographs: Folder, tmp_path_factory: pytest.TempPathFactory) -> 
     return [*options, "--fold=1"]
 
 
-def evaluate(run: OwnRun, output: Path, *options: str) -> Result:
+def evaluation_words(run: OwnRun, output: Path, *options: str) -> list[str]:
     words = ["evaluate", f"--checkpoint={run.weights}", f"--output={output}", "--evaluation.workers=0", *SIZES]
-    main([*words, *options])
+    return [*words, *options]
+
+
+def evaluate(run: OwnRun, output: Path, *options: str) -> Result:
+    main(evaluation_words(run, output, *options))
     return read_result(output / RESULT)
 
 
@@ -49,6 +55,32 @@ def test_its_own_fold_gives_the_scores_of_the_run(
     page = (tmp_path / REPORT).read_text(encoding="utf-8")
     assert "Scores of last.safetensors on fold 0 of Folder." in page
     assert "fewshot evaluate" in page
+
+
+def evaluate_on_rank(rank: int, port: int, words: list[str]) -> None:
+    be_rank(rank, port)
+    main(words)
+    assert find_rank() == (rank, 2)
+
+
+def test_two_processes_share_the_episodes_and_give_the_scores_of_one(own_run: OwnRun, tmp_path: Path) -> None:
+    # Three batches of episodes: two for one process, one for the other.
+    options = [*own_run.data, "--evaluation.batch_size=3", f"--cache={tmp_path / 'cache'}"]
+    port, words = find_port(), evaluation_words(own_run, tmp_path / "shared", *options)
+    assert run_in_processes([(evaluate_on_rank, (rank, port, words)) for rank in range(2)]) == [0, 0]
+    shared, alone = read_result(tmp_path / "shared" / RESULT), evaluate(own_run, tmp_path / "alone", *options)
+    assert [(run.scores, run.episodes) for run in shared.runs] == [(run.scores, run.episodes) for run in alone.runs]
+
+
+def test_with_the_features_of_the_run_the_scores_are_those_of_the_run(own_run: OwnRun, tmp_path: Path) -> None:
+    cache = own_run.output.parent / "cache"
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("features-*")}
+    found, trained = (
+        evaluate(own_run, tmp_path, *own_run.data, f"--cache={cache}", "--evaluation.batch_size=20"),
+        read_result(own_run.output / RESULT),
+    )
+    assert [(run.scores, run.episodes) for run in found.runs] == [(run.scores, run.episodes) for run in trained.runs]
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("features-*")} == before
 
 
 def test_classes_of_the_training_are_refused_by_name(own_run: OwnRun, tmp_path: Path) -> None:
@@ -96,10 +128,18 @@ def test_images_are_as_large_as_trained_on_unless_asked_otherwise(
     assert evaluate(own_run, tmp_path, *own_run.data, *options).protocol["fit"] == fit
 
 
-def test_a_size_that_would_not_be_taken_is_refused(own_run: OwnRun, tmp_path: Path) -> None:
-    message = r"must go with `--fit asked`\. Found Fit\(size=40, mode='pad'\) for .*size=32.*\. Add `--fit asked`"
+@pytest.mark.parametrize("size", [40, Fit().size], ids=["another", "the default"])
+def test_a_size_that_would_not_be_taken_is_refused(size: int, own_run: OwnRun, tmp_path: Path) -> None:
+    message = rf"must go with `--fit asked`\. Found Fit\(size={size}, mode='pad'\) for .*size=32.*\. Add `--fit asked`"
     with pytest.raises(SystemExit, match=message):
-        evaluate(own_run, tmp_path, *own_run.data, "--evaluation.fit.size=40")
+        evaluate(own_run, tmp_path, *own_run.data, f"--evaluation.fit.size={size}")
+
+
+def test_a_size_must_be_asked_for_where_one_is_to_be_taken(own_run: OwnRun, tmp_path: Path) -> None:
+    with pytest.raises(
+        SystemExit, match=r"must go with `--evaluation\.fit`\. Found none for .*size=32.*\. Add `--eval"
+    ):
+        evaluate(own_run, tmp_path, *own_run.data, "--fit=asked")
 
 
 def test_the_result_of_a_run_is_not_overwritten(own_run: OwnRun) -> None:

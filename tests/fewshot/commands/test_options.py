@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fewshot.commands.options import add_base_preset, dump_run, format_scores, parse_run, read_run
+from fewshot.commands.bases import WITHOUT_PRESETS, add_base_preset
+from fewshot.commands.options import dump_run, format_scores, parse_run, read_run
 from fewshot.data.augmentation import Augmentation
 from fewshot.evaluation.results import Result, read_result
 from fewshot.presets import expand_presets
@@ -137,6 +138,19 @@ def test_demo_and_tables_start_from_a_preset_of_their_own_unless_another_is_name
     words: list[str], expected: list[str]
 ) -> None:
     assert add_base_preset(words) == expected
+
+
+@pytest.mark.parametrize("command", WITHOUT_PRESETS)
+@pytest.mark.parametrize(
+    "words", [["--config=pascal"], ["--config", "rows/cmnet"], ["--config=own.yaml", "--config=coco"]]
+)
+def test_commands_that_are_no_runs_take_no_presets(command: str, words: list[str]) -> None:
+    message = (
+        rf"`--config` of `fewshot {command}` must be .*\. Found the preset '.*', which .*\. Put those of its options"
+    )
+    with pytest.raises(ValueError, match=message):
+        add_base_preset([command, *words])
+    assert add_base_preset([command, "--config=own.yaml"]) == [command, "--config=own.yaml"]
 
 
 @pytest.fixture

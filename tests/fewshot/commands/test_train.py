@@ -63,7 +63,7 @@ def test_the_same_command_finds_the_run_finished(
 
 
 def test_another_command_in_the_same_folder_is_refused(own_run: OwnRun) -> None:
-    with pytest.raises(SystemExit, match=r"config\.yaml: 'seed: 321' where 'seed: 5' is asked for\. Choose another"):
+    with pytest.raises(SystemExit, match=r"config\.yaml: `seed` is 321 where 5 is asked for\. Choose another"):
         main([*own_run.words, "--seed=5"])
 
 

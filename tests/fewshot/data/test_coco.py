@@ -11,6 +11,7 @@ from fewshot.data.labels import UNKNOWN
 from fewshot.data.painting import ForeignMasksError
 from fewshot.data.pools import DrawRule, evaluation_pool, training_pool
 from fewshot.data.reading import read_image
+from fewshot.pretraining.supervision import Supervision
 from tests.fewshot.data.coco_tree import BICYCLE, CAR, PERSON, STOP_SIGN, TIE, TRAIN, VAL, box, write_annotations
 
 
@@ -49,6 +50,37 @@ def test_the_index_holds_every_image_with_an_object(coco: Coco) -> None:
         {BICYCLE: 800},
     ]
     assert [entry.pixels for entry in index.val.entries] == [{STOP_SIGN: 3600}, {PERSON: 3600}]
+
+
+def test_the_index_knows_of_crowds_though_they_are_nothing_to_ask_about(coco: Coco) -> None:
+    index = coco.load_index(0)
+    assert [entry.crowds for entry in index.train.entries] == [(), (), (PERSON,), ()]
+    assert [entry.crowds for entry in coco.load_index(0).train.entries] == [(), (), (PERSON,), ()], "from its file"
+    pool = training_pool(index.train, coco.fold(3), rule=DrawRule(min_pixels=1))
+    assert pool.images_of[PERSON] == (0, 1)
+    assert 2 in pool.images_of[CAR]
+
+
+def test_an_image_with_a_crowd_of_a_held_out_class_is_excluded(coco: Coco) -> None:
+    index, fold = coco.load_index(0), coco.fold(0)
+    assert PERSON in fold.held_out
+    assert CAR in fold.held_in
+    name = index.train.entries[2].image
+    kept, left = (training_pool(index.train, fold, convention=rule) for rule in ("keep", "exclude"))
+    assert name in {entry.image for entry in kept.entries}
+    assert name not in {entry.image for entry in left.entries}
+    stage1 = [Supervision(coco, index, fold, rule).entries for rule in ("keep", "exclude")]
+    assert [name in {entry.image for entry in entries} for entries in stage1] == [True, False]
+
+
+def test_masks_made_before_crowds_were_noted_are_not_painted_again(coco: Coco) -> None:
+    made = coco.load_index(0)
+    folder = coco.root / "cache/coco"
+    (folder / "crowds.json").unlink()
+    coco.index.unlink()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    assert coco.load_index(0) == made
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")} == before
 
 
 def test_small_objects_do_not_count(coco: Coco) -> None:
@@ -114,6 +146,7 @@ def test_an_index_of_other_masks_is_refused_until_it_is_rebuilt(coco: Coco, tmp_
         legacy.load_index(0)
     legacy.rebuild_index()
     assert legacy.load_index(0).train.entries[0].pixels == {PERSON: 40 * 55}, "the first part only"
+    assert legacy.load_index(0).train.entries[2].crowds == (), "as where crowds are not known"
 
 
 def test_masks_of_other_annotations_are_refused(coco: Coco) -> None:

@@ -11,7 +11,7 @@ from fewshot.data.storage import DamagedFileError
 def test_an_index_is_read_as_it_was_written(voc_index: Index, tmp_path: Path, listed: tuple[int, ...] | None) -> None:
     save_index(voc_index, tmp_path / "index.json")
     assert load_index(tmp_path / "index.json") == voc_index
-    entry = IndexEntry("abe's_flyingfish/1.jpg", "abe's_flyingfish/1.png", {521: 7}, listed)
+    entry = IndexEntry("abe's_flyingfish/1.jpg", "abe's_flyingfish/1.png", {521: 7}, listed, (3, 4))
     index = Index(("a",), Split(("x.txt",), "hash", 3, (entry,)), Split((), "", 0, ()))
     save_index(index, tmp_path / "index.json")
     assert load_index(tmp_path / "index.json") == index
@@ -46,11 +46,19 @@ def test_counts_that_do_not_fit_the_entries_are_refused(voc_index: Index, tmp_pa
 def test_an_index_of_another_version_is_refused(voc_index: Index, tmp_path: Path) -> None:
     path = tmp_path / "index.json"
     save_index(voc_index, path)
-    path.write_text(path.read_text("utf-8").replace('"version":1', '"version":2'), "utf-8")
-    with pytest.raises(StaleIndexError, match=r"Found version 2 in .*index\.json\. Make it again by `fewshot index`"):
+    path.write_text(path.read_text("utf-8").replace('"version":2', '"version":1'), "utf-8")
+    with pytest.raises(StaleIndexError, match=r"Found version 1 in .*index\.json\. Make it again by .*--rebuild true`"):
         load_index(path)
 
 
 def test_a_missing_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Found nothing at .*none\.json\. Make it by `fewshot index`"):
         load_index(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("class_ids", "shown"), [((4,), True), ((9,), True), ((5, 9), True), ((5,), False), ((), False)]
+)
+def test_an_entry_shows_the_classes_of_its_pixels_and_of_its_crowds(class_ids: tuple[int, ...], shown: bool) -> None:
+    entry = IndexEntry("x.jpg", "x.png", {4: 1}, crowds=(9,))
+    assert entry.shows(class_ids) is shown

@@ -9,8 +9,8 @@ from PIL import Image
 from fewshot.data import painting
 from fewshot.data.annotations import UnusableAnnotationsError, paint, read_annotations
 from fewshot.data.folds import COCO_CLASSES
-from fewshot.data.painting import ForeignMasksError, keep_masks
-from tests.fewshot.data.coco_tree import CAR, TRAIN, VAL, Shape, box, write_annotations
+from fewshot.data.painting import ForeignMasksError, keep_masks, read_crowds
+from tests.fewshot.data.coco_tree import CAR, PERSON, TRAIN, VAL, Shape, box, write_annotations
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def test_masks_of_classes_and_of_objects_are_made_for_every_image_with_an_object
         for part, images in (("train2014", list(TRAIN)[:4]), ("val2014", list(VAL)))
         for name in images
     }
-    assert set(read_all(keeper.folder)) == names | {"train.txt", "val.txt", "source.json"}
+    assert set(read_all(keeper.folder)) == names | {"train.txt", "val.txt", "crowds.json", "source.json"}
     for image in read_annotations(keeper.root / "annotations/instances_train2014.json", COCO_CLASSES):
         for kind in ("labels", "objects"):
             with Image.open(keeper.folder / kind / "train2014" / image.name.replace(".jpg", ".png")) as stored:
@@ -60,6 +60,14 @@ def test_lists_of_images_and_masks_lie_beside_them(keeper: Keeper) -> None:
     assert (keeper.folder / "val.txt").read_text("utf-8").splitlines() == [
         f"val2014/COCO_val2014_{name}.jpg labels/val2014/COCO_val2014_{name}.png" for name in VAL
     ]
+
+
+def test_crowds_lie_beside_them_by_image(keeper: Keeper) -> None:
+    keeper.keep()
+    assert read_crowds(keeper.folder) == {"train2014/COCO_train2014_000000000030.jpg": (PERSON,)}
+    other = keeper.folder.with_name("legacy")
+    keep_masks(keeper.root, other, COCO_CLASSES, legacy=True)
+    assert read_crowds(other) == {}
 
 
 def test_masks_that_are_all_there_are_not_made_again(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:

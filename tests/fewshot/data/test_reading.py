@@ -10,6 +10,7 @@ from PIL import Image
 from fewshot.data.reading import (
     MAX_PIXELS,
     UnreadableImageError,
+    decode_image,
     read_grey,
     read_image,
     read_labels,
@@ -40,6 +41,16 @@ def test_a_photograph_is_read_as_it_was_written(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "image.png")
     assert torch.equal(read_image(tmp_path / "image.png"), torch.from_numpy(pixels).permute(2, 0, 1))
     assert torch.equal(read_image(str(tmp_path / "image.png")), read_image(Image.fromarray(pixels)))
+
+
+def test_the_bytes_of_a_file_are_read_as_the_file_and_refused_by_the_name_given(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    Image.fromarray(draw_pixels()).save(path)
+    assert torch.equal(decode_image(path.read_bytes(), "cat.png"), read_image(path))
+    with pytest.raises(UnreadableImageError, match=r"Found something else in cat\.png\. Convert it first"):
+        decode_image(b"no image", "cat.png")
+    with pytest.raises(UnreadableImageError, match=r"Found cat\.png cut short or damaged"):
+        decode_image(path.read_bytes()[:100], "cat.png")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])

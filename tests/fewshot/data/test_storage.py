@@ -1,4 +1,5 @@
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fewshot.data.storage import DamagedFileError, load_cached, load_tensors, save_tensors
+from fewshot.data.storage import DamagedFileError, load_cached, load_tensors, name_tensors, save_tensors
 
 
 @pytest.fixture
@@ -96,3 +97,15 @@ def test_cache_forgets_a_damaged_file_and_says_so(
     path.write_bytes(b"nothing of the kind")
     assert load_cached(path) is None
     assert "unreadable file" in caplog.text
+
+
+@dataclass(frozen=True)
+class Named:
+    """A dataclass that holds a tensor."""
+
+    value: Tensor
+
+
+def test_tensors_are_named_by_fields_and_places() -> None:
+    nested = (Named(torch.tensor(1)), (torch.tensor(2), "no tensor"))
+    assert {name: int(tensor) for name, tensor in name_tensors(nested)} == {"0.value": 1, "1.0": 2}

@@ -12,7 +12,13 @@ from fewshot.data.folder import Folder
 from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool
 from fewshot.data.storage import hash_tensors
-from fewshot.evaluation.description import describe_data, describe_environment, describe_network, find_commit
+from fewshot.evaluation.description import (
+    compare_settings,
+    describe_data,
+    describe_environment,
+    describe_network,
+    find_commit,
+)
 from fewshot.model.cmnet import CMNet
 from tests.fewshot.photographs import build_network
 
@@ -106,3 +112,9 @@ def test_network_is_described_by_its_configuration_and_weights(photographs: Fold
 def test_a_change_anywhere_in_the_package_is_noted_beside_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fewshot.evaluation.description.find_commit", str)
     assert describe_environment(torch.device("cpu"))["commit"] == str(Path(fewshot.__file__).parent)
+
+
+def test_settings_that_differ_are_named_by_their_place() -> None:
+    expected, found = {"a": 1, "b": {"c": 2, "d": [3]}}, {"a": 1, "b": {"c": 4, "d": [3]}, "e": 5}
+    assert list(compare_settings(expected, found)) == ["b.c", "e"]
+    assert list(compare_settings(expected, json.loads(json.dumps(expected)))) == []

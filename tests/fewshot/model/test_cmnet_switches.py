@@ -70,3 +70,25 @@ def test_every_switch_changes_the_answer(
         before, after = build(everything)(episode).logits, build(changed)(episode).logits
     assert after.isfinite().all()
     assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize("matching", [MatchingConfig(mass_ratio=2.0), MatchingConfig(reg=0.3, max_iter=5)], ids=str)
+def test_another_transport_problem_is_as_if_built_with_it_and_shares_every_weight(
+    matching: MatchingConfig, everything: CMNetConfig, make_episode: MakeEpisode, build: Build
+) -> None:
+    network, episode = build(everything), make_episode(batch=1)
+    other = network.with_matching(matching)
+    with torch.no_grad():
+        expected = build(dataclasses.replace(everything, matching=matching))(episode).logits
+        assert torch.equal(other(episode).logits, expected)
+    assert other.config == dataclasses.replace(everything, matching=matching)
+    assert network.config == everything
+    pairs = zip(network.state_dict().values(), other.state_dict().values(), strict=True)
+    assert all(mine.data_ptr() == theirs.data_ptr() for mine, theirs in pairs)
+    assert not other.training
+
+
+def test_a_network_without_transport_has_no_problem_to_change(everything: CMNetConfig, build: Build) -> None:
+    network = build(dataclasses.replace(everything, transport="none"))
+    with pytest.raises(ValueError, match=r"Found `transport = 'none'`\. Use a network that was trained with 'partial'"):
+        network.with_matching(MatchingConfig())

@@ -94,7 +94,9 @@ def test_a_stage_without_a_folder_keeps_nothing_on_disk(tmp_path: Path, monkeypa
 
 def test_a_stage_shows_a_bar_under_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     run(Recorder())
-    assert "Counting: 100%" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "Counting: 100%" in said.err
+    assert said.out == ""
     assert NamedProgressBar("Counting").train_description == "Counting"
 
 
@@ -102,7 +104,7 @@ def test_a_resumed_stage_shows_what_was_done_before(tmp_path: Path, capsys: pyte
     interrupt(tmp_path, 3)
     capsys.readouterr()
     run(Recorder(), tmp_path)
-    shown = capsys.readouterr().out
+    shown = capsys.readouterr().err
     assert "Counting:  40%|████      | 2/5" in shown
     assert "Counting: 100%" in shown
     assert "v_num" not in shown

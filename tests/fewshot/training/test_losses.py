@@ -25,7 +25,7 @@ def truth() -> Tensor:
 
 def share(value: float) -> Average:
     """Be one of several processes, over which a number has this mean."""
-    return lambda _: torch.tensor(value, dtype=torch.float64)
+    return lambda *_: torch.tensor(value, dtype=torch.float64)
 
 
 def test_cross_entropy_is_the_mean_over_labelled_pixels(logits: Tensor, truth: Tensor) -> None:
@@ -63,7 +63,9 @@ def test_shares_of_a_batch_add_up_to_the_whole_batch(name: str, logits: Tensor, 
     else:
         inputs, loss, count = logits, cross_entropy, known.sum()
     average = share(count.item() / 2)
-    whole = loss(inputs, truth)
+    counted: list[float] = []
+    whole = loss(inputs, truth, average=lambda count, truth: counted.append(count(truth).item()) or count(truth))
+    assert counted == [pytest.approx(count.item(), abs=ROUNDING)], "what is averaged is what the loss is divided by"
     parts = [loss(inputs[part], truth[part], average=average) for part in (slice(0, 2), slice(2, 4))]
     torch.testing.assert_close((parts[0] + parts[1]) / 2, whole, atol=ROUNDING, rtol=0)
     uneven = [loss(inputs[part], truth[part]) for part in (slice(0, 2), slice(2, 4))]

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from fewshot.data.storage import load_tensors
 from fewshot.hardware import Hardware
 from fewshot.training.loops import run_stage
-from fewshot.training.stages import NonFiniteLossError, Outcome, Plan, Stage, compare_settings, name_tensors, seed_step
+from fewshot.training.stages import NonFiniteLossError, Outcome, Plan, Stage, seed_step
 from tests.fewshot.training_cases import CPU
 
 PLAN = Plan(name="the test", steps=5, batch_size=1, seed=0, power=1.0)
@@ -141,14 +140,3 @@ def test_a_batch_whose_loss_is_no_number_is_kept_and_named(tmp_path: Path) -> No
 def test_batches_are_moved_by_their_own_method() -> None:
     moved = Recorder().transfer_batch_to_device(Number(torch.zeros(1)), torch.device("meta"), 0)
     assert moved.value.is_meta
-
-
-def test_tensors_are_named_by_fields_and_places() -> None:
-    nested = (Number(torch.tensor(1)), (torch.tensor(2), "no tensor"))
-    assert {name: int(tensor) for name, tensor in name_tensors(nested)} == {"0.value": 1, "1.0": 2}
-
-
-def test_settings_that_differ_are_named_by_their_place() -> None:
-    expected, found = {"a": 1, "b": {"c": 2, "d": [3]}}, {"a": 1, "b": {"c": 4, "d": [3]}, "e": 5}
-    assert list(compare_settings(expected, found)) == ["b.c", "e"]
-    assert list(compare_settings(expected, json.loads(json.dumps(expected)))) == []

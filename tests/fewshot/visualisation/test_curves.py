@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fewshot.visualisation.curves import Curve, draw_learning_rates, draw_loss
+from fewshot.visualisation.curves import Curve, draw_loss
 
 
 def test_the_loss_is_drawn_with_its_running_mean() -> None:
@@ -15,14 +15,6 @@ def test_the_loss_is_drawn_with_its_running_mean() -> None:
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["partial", "none"]
-
-
-def test_learning_rates_start_at_zero_and_have_their_names() -> None:
-    figure = draw_learning_rates({"backbone": Curve((0, 1), (0.1, 0.05)), "head": Curve((0, 1), (1.0, 0.5))})
-    axes = figure.axes[0]
-    assert axes.get_ylim()[0] == 0
-    assert [line.get_label() for line in axes.lines] == ["backbone", "head"]
-    assert np.asarray(axes.lines[1].get_ydata()).tolist() == [1.0, 0.5]
 
 
 def test_values_of_every_step_count_from_0() -> None:

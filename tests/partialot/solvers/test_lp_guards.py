@@ -3,25 +3,25 @@
 from typing import Any
 
 import numpy as np
+import ot
 import pytest
 import torch
 from torch.testing import assert_close
 
 import partialot
-from partialot.solvers import network_simplex
 
 COST = torch.tensor([[0.1, 0.9, 0.8], [0.7, 0.2, 0.9]], dtype=torch.float64)
 
 
 def corrupt(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Let POT answer with some entries of its log, or its plan, replaced."""
-    original = network_simplex.ot.emd
+    original = ot.emd
 
     def answer(*arguments: Any, **options: Any) -> Any:
         flow, log = original(*arguments, **options)
         return changes.pop("flow", flow), {**log, **changes}
 
-    monkeypatch.setattr(network_simplex.ot, "emd", answer)
+    monkeypatch.setattr(ot, "emd", answer)
 
 
 def test_a_warning_of_the_simplex_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
