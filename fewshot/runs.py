@@ -51,9 +51,7 @@ def run(config: RunConfig) -> Run:
     """Train a network and score it; whatever an interrupted run of the same folder had is taken up.
 
     Raises:
-        NonFiniteLossError: As for `take_up`.
-        ValueError: As for `take_up`.
-        FileNotFoundError: As for `take_up`.
+        ValueError: As for `take_up`, whose other errors pass through too.
     """
     network, trained = take_up(config)
     result = evaluate_fold(
