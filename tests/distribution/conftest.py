@@ -36,7 +36,7 @@ def source_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment with the wheel alone, which borrows what it depends on from the environment of the tests."""
+    """A virtual environment with the wheel alone, which borrows what it needs from the environment of the tests."""
 
     folder: Path
 
