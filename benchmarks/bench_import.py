@@ -1,7 +1,8 @@
 """Time what is waited for before anything is computed: imports and the help of the command line.
 
 Each is a fresh interpreter, in turns with the others. Its processor time counts, user's and system's, which other work
-on the machine disturbs least; bytecode was written before, as `pip install` does.
+on the machine disturbs least; bytecode was written before, as `pip install` does. Python's garbage collector may happen
+to look through the objects of PyTorch while something else is imported: that counts there, as its user waits for it.
 
     python benchmarks/bench_import.py --rounds 15
 """

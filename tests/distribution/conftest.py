@@ -1,10 +1,13 @@
-"""The wheel and the source archive, built from the working tree, and the wheel installed where nothing else is."""
+"""The wheel and the source archive, built from the working tree, and an environment with the wheel."""
 
 import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import sysconfig
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import hatchling.build
@@ -31,16 +34,32 @@ def source_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return folder / hatchling.build.build_sdist(str(folder))
 
 
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment with the wheel alone, which borrows what it needs from the environment of the tests."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    def run(self, command: Sequence[str | Path], folder: Path, **variables: str) -> str:
+        """Give what a command prints in a folder that is not the source tree."""
+        ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(command, env=ours | variables, cwd=folder, check=True, capture_output=True, text=True)
+        return done.stdout
+
+
 @pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and nothing else; what it depends on is that of the tests."""
-    folder = tmp_path_factory.mktemp("installed")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    environment = Environment(tmp_path_factory.mktemp("environment"))
+    venv.create(environment.folder, symlinks=True)
+    (packages,) = environment.folder.glob("lib/python*/site-packages")
+    # The folder alone: what its own .pth files add, such as the source tree, stays outside.
+    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [sys.executable, "-m", "pip", "--python", environment.python]
     offline = ["--no-index", "--no-deps", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *offline, "--target", folder, wheel], check=True)
-    return folder
-
-
-@pytest.fixture
-def environment(installed: Path, tmp_path: Path) -> Mapping[str, str]:
-    """Variables under which a new interpreter finds the installed wheel first, and no kernels built before."""
-    return {**os.environ, "PYTHONPATH": str(installed), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    # Our own would be found there, and left.
+    subprocess.run([*pip, "install", "--ignore-installed", *offline, wheel], check=True)
+    return environment

@@ -1,13 +1,13 @@
 """A type checker sees the types of the installed wheel, which it does for packages with `py.typed` alone."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.distribution.conftest import Environment
 
 PROGRAM = """\
 import torch
@@ -23,15 +23,14 @@ SETTINGS = {"useLibraryCodeForTypes": False, "typeCheckingMode": "basic"}
 
 
 @pytest.fixture(scope="module")
-def found(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def found(installed: Environment, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the checker says of the program."""
     pytest.importorskip("basedpyright", reason="installed by the extra dev")
     folder = tmp_path_factory.mktemp("typed")
     (folder / "program.py").write_text(PROGRAM)
     (folder / "pyrightconfig.json").write_text(json.dumps(SETTINGS))
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    command = [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable, "--project", "."]
-    checked = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", installed.python, "--project", "."]
+    checked = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     return json.loads(checked.stdout)["generalDiagnostics"]
 
 
