@@ -25,7 +25,7 @@ def test_your_own_photographs_are_segmented(
 
 
 def test_another_mass_moves_without_training(run_page: Callable[[str], dict[str, Any]]) -> None:
-    namespace = run_page("try_it.md")
+    namespace = run_page("docs/try_it.md")
     assert namespace["segmenter"].model.config.matching.mass_ratio == 1.0
     assert namespace["found"].mask.shape == SIZE[::-1]
 
