@@ -63,7 +63,7 @@ def _save(rows: list[list[dict[str, Any]]], file: Path, source: str) -> None:
     columns = max(len(row) for row in rows)
     # Identifiers inside the file are random otherwise, and every drawing would be another file.
     with mpl.rc_context({"svg.hashsalt": "partialot", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(3.1 * columns, 2.7 * len(rows) + 0.7), layout="constrained")
+        figure = Figure(figsize=(3.1 * columns, 2.7 * len(rows) + 1.0), layout="constrained")
         grid = figure.subplots(len(rows), columns, squeeze=False)
         lines: dict[str, Any] = {}
         for row, axes in zip(rows, grid, strict=True):
@@ -71,9 +71,8 @@ def _save(rows: list[list[dict[str, Any]]], file: Path, source: str) -> None:
                 axis.set_axis_off()
             for curve, axis in zip(row, axes, strict=False):
                 lines |= dict(_draw_curve(axis, curve))
-        figure.legend(
-            lines.values(), lines.keys(), loc="outside lower center", ncols=min(columns + 1, 4), frameon=False
-        )
+        # The longest names are as wide as a column of curves.
+        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, frameon=False)
         figure.savefig(file, format="svg", metadata={"Date": None, "Source": source})
 
 
