@@ -122,7 +122,7 @@ def pivot(
     Raises:
         SolverError: POT ended in a way that no problem of ours should lead to.
     """
-    # Not for those who solve with `reg`: importing POT takes as long as PyTorch does (`benchmarks/bench_import.py`).
+    # Not for those who solve with `reg`: importing POT takes long (`benchmarks/bench_import.py` says how long).
     import ot  # pyright: ignore[reportMissingTypeStubs]
 
     total = source.sum()
