@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from partialot.kernels import native
 from partialot.kernels.border import range_of_sums
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate, Source
+from partialot.kernels.stretch import Kernels, Limits, Pace, Progress, Rules, State, Stretch, Watch
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
@@ -39,6 +41,32 @@ def sandwich(matrix: Tensor, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[
     y, z = offset.new_empty(offset.shape), x.new_empty(x.shape)
     _call("sandwich", entries, (x, scale, offset), (y, z))
     return y, z
+
+
+def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
+    """See `partialot.kernels.stretch`."""
+    cost = _rows_together(kernels.prices.cost)
+    f, g = (torch.empty_like(side[:, :-1], memory_format=torch.contiguous_format) for side in state.iterate[:2])
+    rows = RowSums(f, torch.empty_like(f), torch.empty_like(f), g)
+    room = (torch.empty_like(f), torch.empty_like(g), torch.empty_like(f))
+    # What a stretch changes is written in place.
+    iterate, pace, progress, watch = ([x.clone(memory_format=torch.contiguous_format) for x in part] for part in state)
+    measured, following = torch.empty((3, len(f)), dtype=f.dtype), [torch.empty_like(x) for x in iterate]
+    made, source, wild = torch.zeros_like(iterate[2]), kernels.source.clone(), torch.empty_like(kernels.source)
+    given = (kernels.prices.unit, kernels.prices.shift, *(kernels.base or (f, g)), *room, marginals.log_a[:, :-1])
+    weights = (marginals.a, marginals.log_a, marginals.b, marginals.log_b)
+    vectors = (*given, *rows, *weights, *iterate, *measured, *following, *pace, *progress, *watch, *limits, made)
+    kept = [x.contiguous() for x in vectors]
+    getattr(_library(), f"stretch_{_SUFFIX[cost.dtype]}")(
+        ctypes.c_void_p(cost.data_ptr()),
+        None if kernels.stored is None else ctypes.c_void_p(kernels.stored.data_ptr()),
+        ctypes.c_void_p(source.data_ptr()),
+        ctypes.c_void_p(wild.data_ptr()),
+        _addresses(kept),
+        (ctypes.c_int64 * 6)(*_size(cost), marginals.priced),
+        (ctypes.c_double * 15)(*range_of_sums(cost.dtype), *astuple(rules)),
+    )
+    return Stretch(State(Iterate(*iterate), Pace(*pace), Progress(*progress), Watch(*watch)), rows, made)
 
 
 def measure(marginals: Marginals, iterate: Iterate, rows: RowSums) -> Measured:
@@ -98,10 +126,8 @@ def _call(name: str, entries: Entries, *vectors: Sequence[Tensor | None]) -> Non
     # These two are written to or made here: a copy for the call would lose what it finds.
     assert stored is None or stored.is_contiguous()
     assert entries.source.is_contiguous()
-    cost = prices.cost if prices.cost[:1].is_contiguous() else prices.cost.contiguous()
-    batch, n, m = cost.shape
-    stride = cost.stride(0) if batch > 1 else 0
-    size = (ctypes.c_int64 * 5)(batch, n, m, stride, torch.get_num_threads())
+    cost = _rows_together(prices.cost)
+    size = (ctypes.c_int64 * 5)(*_size(cost))
     kept = [x.contiguous() for x in (prices.unit, prices.shift, entries.rows, entries.columns)]
     groups = [[None if x is None else x.contiguous() for x in group] for group in vectors]
     address = None if stored is None else ctypes.c_void_p(stored.data_ptr())
@@ -114,6 +140,16 @@ def _call(name: str, entries: Entries, *vectors: Sequence[Tensor | None]) -> Non
         size,
         *(_addresses(group) for group in groups),
     )
+
+
+def _rows_together(cost: Tensor) -> Tensor:
+    return cost if cost[:1].is_contiguous() else cost.contiguous()
+
+
+def _size(cost: Tensor) -> tuple[int, int, int, int, int]:
+    """Give the batch, the numbers of rows and columns, the elements between two problems, and the threads."""
+    batch, n, m = cost.shape
+    return batch, n, m, cost.stride(0) if batch > 1 else 0, torch.get_num_threads()
 
 
 def _addresses(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:

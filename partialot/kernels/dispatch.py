@@ -7,6 +7,7 @@ from torch import Tensor
 from partialot.communicator import ALONE, Communicator
 from partialot.kernels import border, cpu, reference
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, RowSums, RowUpdate
+from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, first_pass
 
 
 def gains_by_storing(matrix: Tensor) -> bool:
@@ -21,6 +22,13 @@ def gains_by_storing(matrix: Tensor) -> bool:
 def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
     """See `reference.row_pass`."""
     return cpu.row_pass(entries, update) if cpu.available(entries.prices.cost) else reference.row_pass(entries, update)
+
+
+def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
+    """See `partialot.kernels.stretch`."""
+    if cpu.available(kernels.prices.cost):
+        return cpu.stretch(kernels, marginals, state, limits, rules)
+    return first_pass(kernels, marginals, state)
 
 
 def write_out(entries: Entries) -> None:

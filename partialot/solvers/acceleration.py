@@ -13,16 +13,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-_WARM_UP = 3
+from partialot.kernels.stretch import Pace
+
+WARM_UP = 3
 """Plain sweeps before the first measurement."""
 
-_STEADY = 0.2
+STEADY = 0.2
 """Two contractions differ by less than this part of what is left to 1 before they are believed."""
 
-_WINDOW = 8
+WINDOW = 8
 """Sweeps over which a relaxed contraction is measured: the error oscillates where ω is large."""
 
-_LARGEST = 1.95
+LARGEST = 1.95
 """ω stays below 2, where nothing converges."""
 
 
@@ -30,14 +32,24 @@ class Relaxation:
     """The factors ω of a batch of problems, each from its own errors.
 
     Attributes:
-        omega: (batch,), what the next sweep uses.
+        pace: What is known of the problems, ω among it.
     """
 
-    def __init__(self, like: Float[Tensor, " batch"]) -> None:
-        self.omega = torch.ones_like(like)
-        self._age = torch.zeros_like(like)
-        self._before, self._ratio = torch.full_like(like, torch.inf), torch.zeros_like(like)
-        self._anchor = torch.full_like(like, torch.inf)
+    def __init__(self, like: Float[Tensor, " batch"], *, wanted: bool = True) -> None:
+        """Begin plainly.
+
+        Args:
+            like: One number for each problem.
+            wanted: Whether updates are ever to be relaxed.
+        """
+        self._fresh = 0.0 if wanted else -torch.inf
+        plain, unknown = torch.ones_like(like), torch.full_like(like, torch.inf)
+        self.pace = Pace(plain, torch.full_like(like, self._fresh), unknown, torch.zeros_like(like), unknown)
+
+    @property
+    def omega(self) -> Float[Tensor, " batch"]:
+        """What the next sweep uses."""
+        return self.pace.omega
 
     def observe(self, error: Float[Tensor, " batch"]) -> None:
         """Choose the next factors.
@@ -45,37 +57,41 @@ class Relaxation:
         Args:
             error: Constraint violation that the last ones led to, one for each problem.
         """
-        self._age += 1
-        ratio = error / self._before
-        steady = (ratio - self._ratio).abs() < _STEADY * (1 - ratio).clamp(min=1e-3)
-        relaxed = self.omega > 1
-        found = ~relaxed & (self._age >= _WARM_UP) & steady & (ratio > 0.05) & (ratio < 1)
+        omega, age, before, last, anchor = self.pace
+        age, ratio = age + 1, error / before
+        steady = (ratio - last).abs() < STEADY * (1 - ratio).clamp(min=1e-3)
+        relaxed = omega > 1
+        found = ~relaxed & (age >= WARM_UP) & steady & (ratio > 0.05) & (ratio < 1)
         measured, contraction = torch.zeros_like(found), ratio
-        lower = self.omega
+        lower = omega
         if bool(relaxed.any()):
-            measured = relaxed & (self._age >= _WINDOW)
-            pace = (error / self._anchor).clamp(min=1e-300) ** (1 / self._age.clamp(min=1))
-            slow = measured & (pace > self.omega - 1 + 0.1 * (2 - self.omega))
-            young = (pace.clamp(max=1.0) + self.omega - 1).square() / (pace * self.omega.square())
+            measured = relaxed & (age >= WINDOW)
+            pace = (error / anchor).clamp(min=1e-300) ** (1 / age.clamp(min=1))
+            slow = measured & (pace > omega - 1 + 0.1 * (2 - omega))
+            young = (pace.clamp(max=1.0) + omega - 1).square() / (pace * omega.square())
             contraction = torch.where(found, ratio, young)
-            lower = torch.where(measured, 1 + 0.8 * (self.omega - 1), self.omega)
+            lower = torch.where(measured, 1 + 0.8 * (omega - 1), omega)
             found = found | slow
         started = found | measured
         if bool(started.any()):
-            best = (2 / (1 + (1 - contraction.clamp(max=1 - 1e-9)).sqrt())).clamp(max=_LARGEST)
-            self.omega = torch.where(found, best, lower)
-            self._anchor = torch.where(started, error, self._anchor)
-            self._age = torch.where(started, 0.0, self._age)
-        self._before, self._ratio = error, ratio
+            best = (2 / (1 + (1 - contraction.clamp(max=1 - 1e-9)).sqrt())).clamp(max=LARGEST)
+            omega = torch.where(found, best, lower)
+            anchor = torch.where(started, error, anchor)
+            age = torch.where(started, 0.0, age)
+        self.pace = Pace(omega, age, error, ratio, anchor)
 
     def hold(self, which: Bool[Tensor, " batch"]) -> None:
         """Go on plainly with some problems, whose contraction is measured on."""
         held = which & (self.omega > 1)
-        self.omega = torch.where(held, 1.0, self.omega)
-        self._age = torch.where(held, float(_WARM_UP), self._age)
+        age = torch.where(held, float(WARM_UP), self.pace.age)
+        self.pace = self.pace._replace(omega=torch.where(held, 1.0, self.omega), age=age)
+
+    def pause(self, which: Bool[Tensor, " batch"]) -> None:
+        """Make the next sweep of some problems a plain one."""
+        self.pace = self.pace._replace(omega=torch.where(which, 1.0, self.omega))
 
     def restart(self, which: Bool[Tensor, " batch"]) -> None:
         """Begin anew with some problems, which have become others."""
-        self.omega = torch.where(which, 1.0, self.omega)
-        self._age = torch.where(which, 0.0, self._age)
-        self._before = torch.where(which, torch.inf, self._before)
+        omega, age, before, ratio, anchor = self.pace
+        omega, age = torch.where(which, 1.0, omega), torch.where(which, self._fresh, age)
+        self.pace = Pace(omega, age, torch.where(which, torch.inf, before), ratio, anchor)

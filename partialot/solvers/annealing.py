@@ -12,20 +12,21 @@ begins sooner.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
+from partialot.kernels.stretch import Watch
 from partialot.solvers.base import Potentials
 
 _FACTOR = 2.0
 """Between one regularisation and the next."""
 
-_ROUGH = 0.03
+ROUGH = 0.03
 """Constraint violation, relative to the mass, at which a level is left."""
 
 
-class _Schedule(NamedTuple):
+class Schedule(NamedTuple):
     """When to begin, and with what.
 
     Attributes:
@@ -48,17 +49,32 @@ class _Schedule(NamedTuple):
     fastest: float
     longest: float
 
+    @property
+    def first(self) -> int:
+        """The sweep at whose end the pace begins to be measured."""
+        return self.probe - self.window
 
-_SWEEPING = _Schedule(window=8, probe=16, stalled=0.97, again=16, start=32.0, fewest=2.0, fastest=2.0, longest=40.0)
+    @property
+    def half(self) -> int:
+        """The sweep whose least error the second question compares with."""
+        return self.again // 2
+
+    @property
+    def crawling(self) -> float:
+        """What is left of the error of a problem that stalls after the window."""
+        return self.stalled**self.window
+
+
+_SWEEPING = Schedule(window=8, probe=16, stalled=0.97, again=16, start=32.0, fewest=2.0, fastest=2.0, longest=40.0)
 """Levels cost as many sweeps as over-relaxed ones at the end: only what stalls gains."""
 
-_STEPPING = _Schedule(window=4, probe=9, stalled=0.9, again=32, start=6.0, fewest=10.0, fastest=4.0, longest=200.0)
+_STEPPING = Schedule(window=4, probe=9, stalled=0.9, again=32, start=6.0, fewest=10.0, fastest=4.0, longest=200.0)
 """With Newton steps levels are cheap, but begin where potentials have nowhere far to go: steps are short."""
 
 _EASILY = 0.1
 """What of the violation allowed at the end of a level is left where it was easy."""
 
-_HARDLY = 0.6
+HARDLY = 0.6
 """What of the least error may be left at the second question for a problem not to stall."""
 
 
@@ -68,6 +84,7 @@ class Annealing:
     Attributes:
         unit: (batch,), what each problem is at.
         target: (batch,), its own.
+        schedule: When to begin.
         near: (batch,), which problems stall at a regularisation so near the first one that annealing gains nothing.
         pending: Whether any problem is annealed or may still be; where none is, nothing need be observed.
     """
@@ -84,18 +101,16 @@ class Annealing:
         lowest, highest = (x.reshape(-1) for x in (problem.problem.lowest, problem.problem.highest))
         self.target = 1 / problem.scale.detach()
         self.unit = self.target.clone()
-        self._schedule = _STEPPING if newton else _SWEEPING
-        start = self._schedule.start / (highest - lowest).clamp(min=torch.finfo(lowest.dtype).tiny)
+        self.schedule = _STEPPING if newton else _SWEEPING
+        start = self.schedule.start / (highest - lowest).clamp(min=torch.finfo(lowest.dtype).tiny)
         levels = (self.target / start).clamp(min=1.0).log2().ceil() + 1
-        self._longest = ((sweeps - self._schedule.again) / (levels + 1)).floor().clamp(max=self._schedule.longest)
+        self._longest = ((sweeps - self.schedule.again) / (levels + 1)).floor().clamp(max=self.schedule.longest)
         self._start = start
         self._may_begin = (_FACTOR * start < self.target) & (self._longest >= 4) & wanted
         self.pending = bool(self._may_begin.any())
         self._age, self._probed = torch.zeros_like(self.unit), torch.full_like(self.unit, torch.inf)
         self.near = torch.zeros_like(self._may_begin)
         self._least, self._halfway = self._probed.clone(), self._probed.clone()
-        # Until a problem is annealed all are of one age, and most sweeps ask nothing: small problems are all overhead.
-        self._age_of_all: int | None = 0
         self._before: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
@@ -106,7 +121,7 @@ class Annealing:
     @property
     def probed(self) -> Bool[Tensor, " batch"]:
         """Which problems have their pace measured, which wants plain sweeps."""
-        return self._may_begin & (self._age < self._schedule.probe)
+        return self._may_begin & (self._age < self.schedule.probe)
 
     @property
     def left(self) -> Float[Tensor, " batch"]:
@@ -115,12 +130,31 @@ class Annealing:
 
     def tolerance(self, own: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Give the violation to go for, where `own` is that at the problems' own regularisation."""
-        return torch.where(self.under_way, _ROUGH, own)
+        return torch.where(self.under_way, ROUGH, own)
 
-    def spend(self, reads: Int[Tensor, " batch"]) -> None:
+    def spend(self, reads: Float[Tensor, " batch"]) -> None:
         """Count reads of the costs that were no sweeps."""
-        self._age += reads
-        self._age_of_all = None
+        self._age = self._age + reads
+
+    @property
+    def watch(self) -> Watch:
+        """What the next questions are answered by; `go_on` takes it back after sweeps that found no cause."""
+        return Watch(self._age, self._probed, self._halfway, self._may_begin.to(self._age.dtype))
+
+    def go_on(self, watch: Watch, least: Float[Tensor, " batch"]) -> None:
+        """Take over what sweeps left that did not stall.
+
+        Args:
+            watch: As it was, with what they added.
+            least: The least violations so far.
+        """
+        self._age, self._probed, self._halfway = watch.age, watch.probed, watch.halfway
+        self._least = torch.minimum(self._least, least)
+        self._ask_no_more()
+
+    def _ask_no_more(self) -> None:
+        self._may_begin = self._may_begin & (self._age < self.schedule.again)
+        self.pending = bool((self._may_begin | self.under_way).any())
 
     def observe(self, error: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Give the unit that each problem is to go on with.
@@ -128,22 +162,18 @@ class Annealing:
         Args:
             error: Constraint violation, relative to the mass, at the present potentials and unit.
         """
-        plan = self._schedule
-        self._age += 1
+        plan = self.schedule
+        self._age = self._age + 1
         self._least = torch.minimum(self._least, error)
-        if self._age_of_all is not None:
-            self._age_of_all += 1
-            if self._age_of_all not in (plan.probe - plan.window, plan.probe, plan.again // 2, plan.again):
-                return self.unit
-        self._probed = torch.where(self._age == plan.probe - plan.window, error, self._probed)
-        self._halfway = torch.where(self._age == plan.again // 2, self._least, self._halfway)
-        crawls = (self._age == plan.probe) & (error > plan.stalled**plan.window * self._probed)
-        stuck = (self._age == plan.again) & (plan.again > plan.probe) & (self._least > _HARDLY * self._halfway)
-        begins = self._may_begin & (crawls | stuck) & (error > _ROUGH)
+        self._probed = torch.where(self._age == plan.first, error, self._probed)
+        self._halfway = torch.where(self._age == plan.half, self._least, self._halfway)
+        crawls = (self._age == plan.probe) & (error > plan.crawling * self._probed)
+        stuck = (self._age == plan.again) & (plan.again > plan.probe) & (self._least > HARDLY * self._halfway)
+        begins = self._may_begin & (crawls | stuck) & (error > ROUGH)
         self.near = self.near | (begins & (self._start * plan.fewest > self.target))
         begins = begins & ~self.near
-        descends = self.under_way & ((error <= _ROUGH) | (self._age >= self._longest))
-        factor = torch.where(error <= _EASILY * _ROUGH, plan.fastest, _FACTOR)
+        descends = self.under_way & ((error <= ROUGH) | (self._age >= self._longest))
+        factor = torch.where(error <= _EASILY * ROUGH, plan.fastest, _FACTOR)
         unit = torch.where(descends, torch.minimum(factor * self.unit, self.target), self.unit)
         unit = torch.where(begins, self._start, unit)
         self._may_begin = self._may_begin & ~begins & (self._age < plan.again)
@@ -166,6 +196,5 @@ class Annealing:
         past_f, past_g, past = (torch.where(changed, x, old) for x, old in zip(here, before, strict=True))
         self._before = past_f, past_g, past
         self._age = torch.where(changed.squeeze(-1), 0.0, self._age)
-        self._age_of_all = None
         self.unit = unit
         return f, g

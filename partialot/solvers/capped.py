@@ -64,7 +64,7 @@ class CappedLoop(Loop):
         left = torch.minimum(-(log_total + moved + step), -log_b - g)
         self.column_error = _still_to_go(log_real + moved + step, left) / self.mass
         self._keep(RealPotentials(f, g, level))
-        self._anneal()
+        self._go_on()
 
     def _keep(self, potentials: RealPotentials) -> None:
         """Write F, G and s of the running problems as potentials of the problem with dummies."""

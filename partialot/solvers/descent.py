@@ -213,10 +213,9 @@ def _sweep(level: BorderedProblem, start: Potentials, tol: Tensor, limit: Tensor
     loop.tol = tol
     for sweep in range(most + 1):
         rows = loop.sum_rows()
-        loop.judge(rows, sweep, last=False)
-        if loop.relaxation is not None and sweep % _PERIOD >= _PERIOD - 2:
-            near = loop.error <= _NEAR * tol
-            loop.relaxation.omega = torch.where(near, 1.0, loop.relaxation.omega)
+        loop.judge(rows)
+        if sweep % _PERIOD >= _PERIOD - 2:
+            loop.relaxation.pause(loop.error <= _NEAR * tol)
         loop.running = loop.running & (sweep < limit)
         if not bool(loop.running.any()):
             break

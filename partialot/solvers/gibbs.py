@@ -8,12 +8,13 @@ taken problem by problem.
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.kernels import dispatch, reference
-from partialot.kernels.primitives import Entries, RowSums, RowUpdate, Source
+from partialot.kernels.primitives import Entries, Marginals, RowSums, RowUpdate, Source
+from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch
 
 _REACH = 14.0
 """How far, in natural logarithms, potentials may always move from those the kernel was stored at: entries that the
@@ -37,6 +38,7 @@ class GibbsKernel:
         self._problem = problem
         self._log_b = problem.b.detach()[:, :-1].log()
         self.unit = 1 / problem.scale.detach()
+        self._gains = problem.matrix is not None and dispatch.gains_by_storing(problem.matrix)
         self._matrix: Tensor | None = None
         self._is_stored = torch.zeros_like(self.unit, dtype=torch.bool)
         self._base: tuple[Tensor, Tensor] | None = None
@@ -52,22 +54,52 @@ class GibbsKernel:
         running: Bool[Tensor, " batch"],
     ) -> RowSums:
         """Sum the rows of the running problems, update them, and sum the columns; see `reference.row_pass`."""
+        source = self._choose(f, g, running)
+        if self._problem.matrix is None:
+            return self._pass_over_costs(f, g, update, source)
+        kernels = self._kernels(source)
+        if update.ceiling is not None and self._base is not None:
+            served = (kernels.source == Source.STORED).unsqueeze(-1)
+            update = update._replace(ceiling=torch.where(served, update.ceiling - self._base[0], update.ceiling))
+        return dispatch.row_pass(kernels.at(f, g, self._log_b), update)
+
+    def stretch(
+        self, marginals: Marginals, state: State, limits: Limits, running: Bool[Tensor, " batch"], rules: Rules
+    ) -> Stretch:
+        """Sweep on where no decision is due, and sum the rows; see `partialot.kernels.stretch`.
+
+        Args:
+            marginals: The weights.
+            state: Where sweeps stand; what it says of how far potentials travelled is replaced.
+            limits: When stretches end; likewise `reach`.
+            running: The problems to go on with.
+            rules: By which sweeps are judged.
+        """
+        kernels = self._kernels(self._choose(state.iterate.f[:, :-1], state.iterate.g[:, :-1], running))
+        # What is not stored is to be as soon as may be, if ever it pays.
+        sweeps = torch.where(self._is_stored, limits.sweeps, 0.0) if self._gains else limits.sweeps
+        reach = torch.where(self._is_stored, self._reach, torch.inf)
+        state = state._replace(progress=state.progress._replace(travelled=self._travelled))
+        limits = limits._replace(sweeps=sweeps, reach=reach)
+        found = dispatch.stretch(kernels, marginals, state, limits, rules)
+        iterate, self._travelled = found.state.iterate, found.state.progress.travelled
+        self._last = iterate.f[:, :-1], iterate.g[:, :-1]
+        return found
+
+    def _kernels(self, source: Int8[Tensor, " batch"]) -> Kernels:
+        return Kernels(self._problem.prices(slice(None), self.unit), self._matrix, self._base, source)
+
+    def _choose(self, f: Tensor, g: Tensor, running: Bool[Tensor, " batch"]) -> Int8[Tensor, " batch"]:
+        """Decide where the next pass takes the entries from."""
         storing = self._to_be_stored(f, g, running)
         self._last = f, g
-        if self._matrix is None or self._base is None:
-            return self._pass_over_costs(f, g, update, running)
-        stored = self._is_stored.unsqueeze(-1)
-        rows = torch.where(stored, f - self._base[0], f)
-        columns = torch.where(stored, g - self._base[1], g + self._log_b)
-        if update.ceiling is not None:
-            update = update._replace(ceiling=torch.where(stored, update.ceiling - self._base[0], update.ceiling))
-        entries = self._entries(rows, columns, running, storing)
+        source = torch.where(self._is_stored, int(Source.STORED), int(Source.COST))
+        source = torch.where(storing, int(Source.STORING), source)
         self._is_stored = self._is_stored | storing
-        return dispatch.row_pass(entries, update)
+        return torch.where(running, source, int(Source.NOTHING)).to(torch.int8)
 
-    def _pass_over_costs(self, f: Tensor, g: Tensor, update: RowUpdate, running: Tensor) -> RowSums:
-        """Pass over the costs block by block; the one block of a matrix is the matrix."""
-        source = torch.where(running, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
+    def _pass_over_costs(self, f: Tensor, g: Tensor, update: RowUpdate, source: Tensor) -> RowSums:
+        """Pass over lazy costs block by block."""
         # Written in place: kept from block to block, small results would leave holes in the memory between large ones.
         whole = RowSums(torch.empty_like(f), torch.empty_like(f), torch.empty_like(f), torch.zeros_like(g))
         log_columns = g + self._log_b
@@ -120,7 +152,8 @@ class GibbsKernel:
         rows = torch.where(stored, f - self._base[0], f)
         # Nodes of weight 0 got new potentials, maybe far from those that were stored: 0 there, not 0 times infinity.
         columns = torch.where(stored & (self._log_b > -torch.inf), g - self._base[1], g + self._log_b)
-        dispatch.write_out(self._entries(rows, columns, torch.ones_like(self._is_stored)))
+        source = torch.where(self._is_stored, int(Source.STORED), int(Source.COST)).to(torch.int8)
+        dispatch.write_out(Entries(self._problem.prices(slice(None), self.unit), self._matrix, source, rows, columns))
         plan, self._matrix = self._matrix, None
         self._is_stored = torch.zeros_like(self._is_stored)
         return plan
@@ -130,7 +163,7 @@ class GibbsKernel:
     ) -> Bool[Tensor, " batch"]:
         """Tell whose kernel the next pass is to keep, stored ones out of reach being void, and note where it does."""
         matrix, nothing = self._problem.matrix, torch.zeros_like(self._is_stored)
-        if matrix is None or not dispatch.gains_by_storing(matrix):
+        if matrix is None or not self._gains:
             return nothing
         if self._last is None:
             wanted = running & (self._extent(f, g) <= _RANGE[matrix.dtype] / 2)
@@ -159,12 +192,6 @@ class GibbsKernel:
         costs = torch.maximum(*(x.abs() for x in ends)) * self.unit
         columns = torch.where(self._log_b > -torch.inf, g + self._log_b, 0.0)
         return costs + _largest(f) + _largest(columns)
-
-    def _entries(self, rows: Tensor, columns: Tensor, running: Tensor, storing: Tensor | None = None) -> Entries:
-        source = torch.where(self._is_stored, int(Source.STORED), int(Source.COST))
-        source = source if storing is None else torch.where(storing, int(Source.STORING), source)
-        source = torch.where(running, source, int(Source.NOTHING)).to(torch.int8)
-        return Entries(self._problem.prices(slice(None), self.unit), self._matrix, source, rows, columns)
 
 
 def _room(problem: BorderedProblem) -> Tensor:

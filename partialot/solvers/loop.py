@@ -18,8 +18,11 @@ from partialot.solvers.gibbs import GibbsKernel
 _USUAL = {torch.float32: 1e-5, torch.float64: 1e-9}
 """Violation asked for where the user asks for none."""
 
-_PATIENCE = 50
+PATIENCE = 50
 """Sweeps without a tenth of progress after which a violation near the rounding error counts as its floor."""
+
+NEAR_FLOOR = 16.0
+"""Times the rounding error that is near it."""
 
 
 class _Sides(NamedTuple):
@@ -40,6 +43,7 @@ class Loop:
         running: (batch,), which problems are not yet done; the others are left alone.
         error: (batch,), constraint violation over the mass at the present potentials.
         used: (batch,), the factor ω of the last pass.
+        made: (batch,), the sweeps so far.
         products: (batch,), reads of the costs that were no sweeps.
     """
 
@@ -69,25 +73,21 @@ class Loop:
         self.tol, self.floor = _tolerances(problem, tol)
         # Sums that agree to the last bit say no more than that.
         self.can_tell: Tensor = self.tol >= torch.finfo(problem.problem.a.dtype).eps
-        self.relaxation = Relaxation(self.mass) if over_relaxation else None
+        self.relaxation = Relaxation(self.mass, wanted=over_relaxation)
         self.annealing = Annealing(problem, sweeps, wanted=annealing and init is None, newton=newton)
         self.running: Tensor = torch.ones_like(self.mass, dtype=torch.bool)
         self.column_error: Tensor = torch.full_like(self.mass, torch.inf)
         self.edge_share, self.corner = self.mass.clone(), torch.zeros_like(self.mass)
         self.best, self.error = self.column_error.clone(), self.column_error.clone()
         self.moved, self.edge = torch.zeros_like(self.mass), torch.zeros_like(self.mass)
-        self.stalled: Tensor = torch.zeros_like(self.mass, dtype=torch.int64)
-        self.n_iter, self.products = torch.zeros_like(self.stalled), torch.zeros_like(self.stalled)
-        self.status: Tensor = torch.full_like(self.stalled, int(Status.ITERATION_LIMIT))
-
-    @property
-    def omega(self) -> Float[Tensor, " batch"]:
-        """How far of the way to their optimum the next updates go."""
-        return torch.ones_like(self.mass) if self.relaxation is None else self.relaxation.omega
+        self.stalled = torch.zeros_like(self.mass)
+        self.n_iter = torch.zeros_like(self.mass, dtype=torch.int64)
+        self.made, self.products = torch.zeros_like(self.mass), torch.zeros_like(self.mass)
+        self.status: Tensor = torch.full_like(self.n_iter, int(Status.ITERATION_LIMIT))
 
     def sum_rows(self) -> RowSums:
         """Sum the rows at the present potentials, and the columns after the rows' update."""
-        return self._row_pass(self.omega)
+        return self._row_pass(self.relaxation.omega)
 
     def exact_rows(self) -> RowSums:
         """Sum the rows at the present potentials, ω being 1."""
@@ -97,32 +97,32 @@ class Loop:
         """Give the logarithm of the dummy source's sum over its weight, at the present potentials."""
         return log_dummy(self.marginals, self.b.log, self.g, self.f)
 
-    def judge(self, rows: RowSums, sweep: int, *, last: bool) -> None:
+    def judge(self, rows: RowSums) -> None:
         """Record the problems whose present potentials are good enough, hopeless, or the last there will be."""
-        if sweep == 0 and self.measures_start:
+        if self.measures_start and not bool(self.made.any()):
             self.column_error = self._first_column_error()
         error, moved = self._measure(rows)
         self.error = torch.where(self.running, error, self.error)
-        self.n_iter = torch.where(self.running, sweep + self.products, self.n_iter)
+        reads = (self.made + self.products).to(self.n_iter.dtype)
+        self.n_iter = torch.where(self.running, reads, self.n_iter)
         self.moved = torch.where(self.running, moved, self.moved)
         self.stalled = torch.where(error < 0.9 * self.best, 0, self.stalled + 1)
         self.best = torch.minimum(error, self.best)
         converged = error <= self.tol
-        floored = (self.stalled >= _PATIENCE) & (error <= 16 * self.floor) & ~converged
+        floored = (self.stalled >= PATIENCE) & (error <= NEAR_FLOOR * self.floor) & ~converged
         ended = (converged | floored) & self.running & ~self.annealing.under_way
         status = torch.where(converged & self.can_tell, int(Status.CONVERGED), int(Status.PRECISION_FLOOR))
         self.status = torch.where(ended, status, self.status)
         spent = self.running & (self.n_iter >= self.sweeps)
-        fresh = self.running if last else ended | spent
+        fresh = ended | spent
         if bool(fresh.any()):
             self._complete_rows(rows, fresh)
             self.running = self.running & ~fresh
-        if self.relaxation is not None:
-            self.relaxation.observe(error)
+        self.relaxation.observe(error)
 
     def _measure(self, rows: RowSums) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Give the constraint violation and the mass that moves from this rank's sources."""
-        measured = dispatch.measure(self.marginals, self._iterate(), rows, self.ranks)
+        measured = dispatch.measure(self.marginals, self.iterate, rows, self.ranks)
         self.edge = measured.edge
         return measured.error, measured.moved
 
@@ -142,17 +142,28 @@ class Loop:
                     for new, old in zip(again, following, strict=True)
                 )
             )
-        self.f, self.g, self.mass, self.corner, self.column_error, self.edge_share = following
+        self.take(following)
+        self._go_on()
+
+    def take(self, iterate: Iterate) -> None:
+        """Go on from another iterate."""
+        self.f, self.g, self.mass, self.corner, self.column_error, self.edge_share = iterate
+
+    def _go_on(self) -> None:
+        """Count the sweep of the problems that run."""
+        self.made = self.made + self.running
         self._anneal()
 
     def _follow(self, rows: RowSums, log_columns: Tensor | None) -> tuple[Iterate, Bool[Tensor, " batch"]]:
         """Give the next iterate of the problems that run, and whose columns it could not know."""
         dtype = self.problem.problem.a.dtype
         return dispatch.update(
-            self.marginals, self._iterate(), rows, log_columns, self.edge, self.used, self.running, dtype, self.ranks
+            self.marginals, self.iterate, rows, log_columns, self.edge, self.used, self.running, dtype, self.ranks
         )
 
-    def _iterate(self) -> Iterate:
+    @property
+    def iterate(self) -> Iterate:
+        """Where the sweeps stand."""
         return Iterate(self.f, self.g, self.mass, self.corner, self.column_error, self.edge_share)
 
     def _anneal(self) -> None:
@@ -160,8 +171,6 @@ class Loop:
         if not self.annealing.pending:
             return
         unit = self.annealing.observe(self.error)
-        if unit is self.annealing.unit:
-            return
         changed = self.running & (unit != self.annealing.unit)
         if not bool(changed.any()):
             return
@@ -174,8 +183,7 @@ class Loop:
     def begin_anew(self, changed: Bool[Tensor, " batch"]) -> None:
         """Forget how fast problems went whose potentials or regularisation were changed from outside."""
         self.column_error = torch.where(changed, torch.inf, self.column_error)
-        if self.relaxation is not None:
-            self.relaxation.restart(changed)
+        self.relaxation.restart(changed)
 
     def _row_pass(self, omega: Tensor) -> RowSums:
         self.used = omega

@@ -10,7 +10,7 @@ A step begins from the sums of a sweep and ends in those of the next, so that no
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from partialot.kernels import dispatch
@@ -20,7 +20,7 @@ from partialot.kernels.primitives import RowSums
 if TYPE_CHECKING:
     from partialot.solvers.loop import Loop
 
-_SUSPECT = 1.4
+SUSPECT = 1.4
 """Factors of over-relaxation that wait until it is known whether their problem stalls."""
 
 _FIRST = 40
@@ -80,20 +80,28 @@ class Newton:
         self._age = torch.where(annealed, 0.0, self._age + 1)
         self._next = torch.where(annealed | (loop.annealing.near & self._is_first), 0.0, self._next)
         self._chosen = (annealed | (self._age >= self._next)) & loop.running
-        if relaxation is not None and (loop.annealing.pending or bool(self._chosen.any())):
-            relaxation.hold(self._chosen | (loop.annealing.probed & (relaxation.omega > _SUSPECT)))
+        if loop.annealing.pending or bool(self._chosen.any()):
+            relaxation.hold(self._chosen | (loop.annealing.probed & (relaxation.omega > SUSPECT)))
 
-    def step(self, loop: "Loop", rows: RowSums, sweep: int) -> RowSums:
+    @property
+    def pause(self) -> Float[Tensor, " batch"]:
+        """How many sweeps there may be before the next that a step may follow."""
+        return torch.where(self._chosen, 0.0, self._next - self._age - 1)
+
+    def go_on(self, made: Float[Tensor, " batch"]) -> None:
+        """Count sweeps that were made without asking."""
+        self._age = self._age + made
+
+    def step(self, loop: "Loop", rows: RowSums) -> RowSums:
         """Move the potentials of the targets where that is due, and give the sums of the rows at the new ones.
 
         Args:
             loop: After its judgement of `rows`.
             rows: Sums at the present potentials, the update exact for the problems that were chosen.
-            sweep: Reads of the matrix that were sweeps so far.
         """
         if not bool(self._chosen.any()):
             return rows
-        left = torch.minimum(self._sweeps - sweep - loop.products, loop.annealing.left) - _HALVINGS - 2
+        left = torch.minimum(self._sweeps - loop.made - loop.products, loop.annealing.left) - _HALVINGS - 2
         wanted = (loop.error > loop.annealing.tolerance(loop.tol)) & (loop.error < torch.finfo(loop.error.dtype).max)
         chosen = self._chosen & wanted & loop.running & loop.gibbs.is_stored & (left > 0)
         if not bool(chosen.any()):
@@ -137,7 +145,7 @@ class Newton:
 
 def _search(
     loop: "Loop", rows: RowSums, now: "_Plan", way: Tensor, going: Bool[Tensor, " batch"]
-) -> tuple[RowSums, Bool[Tensor, " batch"], Int[Tensor, " batch"]]:
+) -> tuple[RowSums, Bool[Tensor, " batch"], Float[Tensor, " batch"]]:
     """Go along a way as far as the dual gains enough; give the sums there, who got anywhere, and the reads it took."""
     running, used, g = loop.running, loop.used, loop.g
     promised, lacked = (way * now.lacking).sum(-1), now.lacking.abs().sum(-1)

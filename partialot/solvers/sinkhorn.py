@@ -15,6 +15,7 @@ import torch
 from partialot.augmentation import BorderedProblem
 from partialot.communicator import ALONE
 from partialot.kernels import dispatch
+from partialot.solvers.ahead import sum_rows
 from partialot.solvers.base import Potentials, Solver, SolverResult
 from partialot.solvers.capped import CappedLoop
 from partialot.solvers.loop import Loop
@@ -73,9 +74,11 @@ class Sinkhorn(Solver):
     def run(self, problem: BorderedProblem, init: Potentials | None) -> SolverResult:
         """Sweep until every problem is done; see `Solver.run`."""
         kind = CappedLoop if problem.problem.formulation == "capped" else Loop
-        # Steps know the dummies' forbidden corner and a fixed mass only, and need all rows in one place.
-        plain = kind is Loop and problem.problem.price is None and problem.problem.ranks is ALONE
-        steps = self.newton and plain and problem.matrix is not None and dispatch.gains_by_storing(problem.matrix)
+        # All rows in one place, and the usual sweeps.
+        matrix = problem.matrix if kind is Loop and problem.problem.ranks is ALONE else None
+        # Steps know the dummies' forbidden corner and a fixed mass only.
+        steps = self.newton and matrix is not None and dispatch.gains_by_storing(matrix)
+        steps = steps and problem.problem.price is None
         loop = kind(
             problem,
             init,
@@ -86,12 +89,9 @@ class Sinkhorn(Solver):
             newton=steps,
         )
         newton = Newton(loop.mass, int(self.max_iter)) if steps else None
-        for sweep in range(int(self.max_iter) + 1):
-            if newton is not None:
-                newton.choose(loop)
-            rows = loop.sum_rows()
-            loop.judge(rows, sweep, last=sweep == self.max_iter)
+        while True:
+            rows = sum_rows(loop, newton) if matrix is not None else loop.sum_rows()
+            loop.judge(rows)
             if not bool(loop.running.any()):
-                break
-            loop.update(rows if newton is None else newton.step(loop, rows, sweep))
-        return loop.result()
+                return loop.result()
+            loop.update(rows if newton is None else newton.step(loop, rows))

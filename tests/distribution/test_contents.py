@@ -42,6 +42,7 @@ def test_the_wheel_has_both_packages_whole_and_nothing_else(wheel: Path) -> None
         "fewshot/py.typed",
         "partialot/kernels/native/sweep.cpp",
         "partialot/kernels/native/numbers.hpp",
+        "partialot/kernels/native/stretch.cpp",
         "fewshot/configs/rows/cmnet.yaml",
         "fewshot/reporting/templates/report.html",
         f"partialot-{partialot.__version__}.dist-info/licenses/LICENSE",

@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-SOURCES = tuple(_FOLDER / name for name in ("sweep.cpp", "border.cpp"))
-HEADERS = (_FOLDER / "numbers.hpp",)
+SOURCES = tuple(_FOLDER / name for name in ("sweep.cpp", "border.cpp", "stretch.cpp"))
+HEADERS = tuple(_FOLDER / name for name in ("numbers.hpp", "passes.hpp", "border.hpp"))
 # Without errno and traps, exponentials become vector instructions; sums keep their order except where marked.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
 

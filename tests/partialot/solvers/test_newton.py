@@ -127,14 +127,14 @@ def test_no_read_lowers_the_dual_of_a_level() -> None:
     problem = add_dummy_nodes(Problem.from_inputs(clusters(), reg=0.005))
     loop = Loop(problem, None, 1e-8, over_relaxation=True, annealing=True, sweeps=1000, newton=True)
     newton, before, unit, stepped = Newton(loop.mass, 1000), -torch.inf, loop.annealing.unit, 0
-    for sweep in range(1000):
+    while True:
         newton.choose(loop)
         rows = loop.sum_rows()
-        loop.judge(rows, sweep, last=False)
+        loop.judge(rows)
         if not loop.running:
             break
         reads = int(loop.products)
-        loop.update(newton.step(loop, rows, sweep))
+        loop.update(newton.step(loop, rows))
         stepped += int(loop.products) > reads
         dual = float((loop.a.value * loop.f).sum() + (loop.b.value * loop.g).sum())
         # Potentials that were carried to another level are no update of anything.
