@@ -4,7 +4,7 @@ Each is a fresh interpreter, in turns with the others. Its processor time counts
 on the machine disturbs least; bytecode was written before, as `pip install` does. Python's garbage collector may happen
 to look through the objects of PyTorch while something else is imported: that counts there, as its user waits for it.
 
-    python benchmarks/bench_import.py --rounds 15
+    python benchmarks/bench_import.py --rounds 5
 """
 
 import os
@@ -51,7 +51,7 @@ def summarise(times: list[float], beside: list[float]) -> dict[str, float]:
 
 def main() -> None:
     """Take turns, print the figures and keep them."""
-    given = arguments(__doc__, "import", rounds=15).parse_args()
+    given = arguments(__doc__, "import", rounds=5).parse_args()
     before = machine()
     times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     with tempfile.TemporaryDirectory() as bytecode:

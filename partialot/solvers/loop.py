@@ -118,7 +118,8 @@ class Loop:
         if bool(fresh.any()):
             self._complete_rows(rows, fresh)
             self.running = self.running & ~fresh
-        self.relaxation.observe(error)
+        if bool(self.running.any()):
+            self.relaxation.observe(error)
 
     def _measure(self, rows: RowSums) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Give the constraint violation and the mass that moves from this rank's sources."""
