@@ -13,6 +13,9 @@ from partialot.solvers import acceleration, annealing
 from partialot.solvers.loop import NEAR_FLOOR, PATIENCE, Loop
 from partialot.solvers.newton import SUSPECT, Newton
 
+_LONGEST = 1 << 27
+"""Entries of a problem read in one call at most: a tenth of a second, for which nobody can interrupt it."""
+
 
 def sum_rows(loop: Loop, newton: Newton | None) -> RowSums:
     """Sum the rows as `loop.sum_rows` does, after as many sweeps as need no decision.
@@ -29,7 +32,8 @@ def sum_rows(loop: Loop, newton: Newton | None) -> RowSums:
     held = nothing if newton is None else (loop.annealing.schedule.probe - watch.age) * watch.watched
     # The start's own violation is measured after the first pass.
     waits = loop.annealing.under_way | ((loop.made == 0) & loop.measures_start)
-    sweeps = torch.where(waits, nothing, torch.minimum(pause, loop.sweeps - loop.made - loop.products))
+    left = (loop.sweeps - loop.made - loop.products).clamp(max=_LONGEST // (loop.f.shape[1] * loop.g.shape[1]))
+    sweeps = torch.where(waits, nothing, torch.minimum(pause, left))
     found = loop.gibbs.stretch(
         loop.marginals,
         State(loop.iterate, loop.relaxation.pace, Progress(loop.best, loop.stalled, endless), watch),

@@ -148,3 +148,16 @@ def test_without_kernels_that_sweep_ahead_a_solve_gives_the_same_answer(
     assert abs(int(ahead.n_iter - one_by_one.n_iter)) <= 2
     assert_close(ahead.plan, one_by_one.plan, rtol=0.0, atol=1e-9)
     assert ahead.status == one_by_one.status
+
+
+@needs_native
+def test_no_call_reads_more_than_can_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cost = clusters(30, 40)
+    whole = partialot.solve(cost, reg=0.05)
+    monkeypatch.setattr("partialot.solvers.ahead._LONGEST", 3 * 31 * 41)
+    loop = loop_of(cost, None)
+    sum_rows(loop, None)
+    assert int(loop.made) == 3
+    cut = partialot.solve(cost, reg=0.05)
+    assert abs(int(cut.n_iter - whole.n_iter)) <= 2
+    assert_close(cut.plan, whole.plan, rtol=0.0, atol=1e-9)
