@@ -186,7 +186,11 @@ class _Plan:
         self.right = (loop.g[:, :-1] - base_g).exp()
         self.kept = self.a * (1 - rows.fraction)
         self.lacked = (loop.a.log[:, -1:] + f[:, -1:] + loop.g[:, :-1] + loop.b.log[:, :-1]).exp()
-        self.totals = torch.cat((rows.columns + self.lacked, self.kept.sum(-1, keepdim=True)), dim=-1)
+        # Where mass has a price, the pair of the dummies is a pair like any other.
+        logs = loop.a.log[:, -1:] + f[:, -1:] + loop.g[:, -1:] + loop.b.log[:, -1:]
+        self.corner = logs.exp() if loop.marginals.priced else torch.zeros_like(logs)
+        of_edge = self.kept.sum(-1, keepdim=True) + self.corner
+        self.totals = torch.cat((rows.columns + self.lacked, of_edge), dim=-1)
         lacking = loop.b.value - self.totals
         self.lacking = lacking - self.totals * lacking.sum(-1, keepdim=True)
         self.dual = (loop.a.value * f).sum(-1) + (loop.b.value * loop.g).sum(-1)
@@ -197,9 +201,10 @@ class _Plan:
         scale, offset = self.left.square() * self.per_a, self.left * self.per_a * self.kept * edge
         product, back = dispatch.sandwich(self.matrix, self.right * inner, scale, offset)
         z = self.per_a * (self.left * product + self.kept * edge)
-        dummy = self.per_dummy * (self.lacked * inner).sum(-1, keepdim=True)
+        dummy = self.per_dummy * ((self.lacked * inner).sum(-1, keepdim=True) + self.corner * edge)
         real = self.right * back + self.lacked * dummy
-        return self.totals * x - torch.cat((real, (self.kept * z).sum(-1, keepdim=True)), dim=-1)
+        of_edge = (self.kept * z).sum(-1, keepdim=True) + self.corner * dummy
+        return self.totals * x - torch.cat((real, of_edge), dim=-1)
 
     def diagonal(self, exact: Bool[Tensor, " batch"]) -> Tensor:
         """Give the diagonal of S, by a read of the kernel, or its first term, which is near it on most plans.
@@ -216,7 +221,7 @@ class _Plan:
             part = slice(start, start + step)
             squares += torch.bmm(weights[..., part], self.matrix[:, part].square()).squeeze(-2)
         real = squares * self.right.square() + self.lacked.square() * self.per_dummy
-        edge = (self.kept.square() * self.per_a).sum(-1, keepdim=True)
+        edge = (self.kept.square() * self.per_a).sum(-1, keepdim=True) + self.corner.square() * self.per_dummy
         diagonal = torch.maximum(self.totals - torch.cat((real, edge), dim=-1), 1e-6 * near)
         return torch.where(exact.unsqueeze(-1), diagonal, near)
 

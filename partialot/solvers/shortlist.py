@@ -149,6 +149,8 @@ def _transport_over(network: Network, chosen: NDArray[np.bool_], max_iter: int, 
     )
     network_cost = coo_array((prices, pairs), shape=(n + extra_a, m + extra_b))
     plan, u, v, limited = pivot(*weights(network, extra_a, extra_b), network_cost, None, max_iter, index)
+    # POT 0.9.7 gives plans by rows, its later versions by pairs.
+    plan = plan.tocoo()
     return only_real(network, (plan.row, plan.col, plan.data), (u, v), limited)
 
 

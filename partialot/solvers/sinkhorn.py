@@ -39,7 +39,7 @@ class Sinkhorn(Solver):
             its own (`partialot.solvers.annealing`). Not after a warm start.
         newton: Whether a problem on which sweeps crawl gets truncated Newton steps (`partialot.solvers.newton`), while
             it is annealed and at its own `reg`: where the kernel is stored, which is on a CPU; not for lazy costs, nor
-            for sharded, capped or priced problems. Each read of the kernel that a step takes counts as a sweep in
+            for sharded or capped problems. Each read of the kernel that a step takes counts as a sweep in
             `Solution.n_iter`.
 
     References:
@@ -76,9 +76,7 @@ class Sinkhorn(Solver):
         kind = CappedLoop if problem.problem.formulation == "capped" else Loop
         # All rows in one place, and the usual sweeps.
         matrix = problem.matrix if kind is Loop and problem.problem.ranks is ALONE else None
-        # Steps know the dummies' forbidden corner and a fixed mass only.
         steps = self.newton and matrix is not None and dispatch.gains_by_storing(matrix)
-        steps = steps and problem.problem.price is None
         loop = kind(
             problem,
             init,

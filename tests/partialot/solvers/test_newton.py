@@ -40,6 +40,23 @@ def test_steps_find_the_plan_that_sweeps_find(mass: float | None) -> None:
     assert_close(stepping.plan, alone.plan, rtol=0.0, atol=1e-6)
 
 
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("price", [0.3, 0.8])
+def test_steps_find_what_pays_where_sweeps_alone_crawl(price: float) -> None:
+    """The oracle is the balanced problem with the dummies written out, whose pair is a pair like any other."""
+    cost, reg = noise(30, 40), 0.01
+    solution = partialot.solve(cost, mass=partialot.Price(price), reg=reg, solver=STEPPING)
+    assert solution.converged
+    a, b = (torch.tensor([*[1 / k] * k, 1.0], dtype=torch.float64) for k in (30, 40))
+    bordered = torch.nn.functional.pad(cost - price, (0, 1, 0, 1))
+    oracle = partialot.solve(bordered, a, b, reg=reg, solver=STEPPING)
+    assert oracle.converged
+    assert_close(solution.plan, oracle.plan[:-1, :-1], rtol=0.0, atol=1e-6)
+    swept = partialot.Sinkhorn(max_iter=3 * int(solution.n_iter), tol=1e-7, newton=False)
+    with pytest.warns(partialot.ConvergenceWarning, match="constraint violation"):
+        partialot.solve(cost, mass=partialot.Price(price), reg=reg, solver=swept)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_balanced_plans_near_a_matching_are_reached_where_sweeps_alone_crawl(dtype: torch.dtype) -> None:
     cost = noise(60, 60, dtype)
@@ -123,8 +140,9 @@ def test_annealed_steps_end_at_the_plan_of_the_problem_itself(mass: float | None
     assert_close(stepping.plan, swept.plan, rtol=0.0, atol=1e-6)
 
 
-def test_no_read_lowers_the_dual_of_a_level() -> None:
-    problem = add_dummy_nodes(Problem.from_inputs(clusters(), reg=0.005))
+@pytest.mark.parametrize("mass", [None, partialot.Price(0.8)], ids=["balanced", "priced"])
+def test_no_read_lowers_the_dual_of_a_level(mass: partialot.Price | None) -> None:
+    problem = add_dummy_nodes(Problem.from_inputs(clusters(), mass=mass, reg=0.005))
     loop = Loop(problem, None, 1e-8, over_relaxation=True, annealing=True, sweeps=1000, newton=True)
     newton, before, unit, stepped = Newton(loop.mass, 1000), -torch.inf, loop.annealing.unit, 0
     while True:
