@@ -31,7 +31,8 @@ class EvaluationConfig:
         seeds: One list of episodes is drawn for each.
         order: How queries follow each other. `walk` for PASCAL-5i and FSS-1000, `class` for COCO-20i.
         episodes_file: Episodes to evaluate on in place of drawn ones, as `save_episodes` wrote them. One run for each
-            number of shots then, on the first supports of each episode; `episodes`, `seeds` and `order` play no part.
+            number of shots then, on the first supports of each episode; `episodes`, `seeds` and `order` are left for
+            what a training draws to choose its weights by.
         episodes_folder: Where the lists of episodes are written to, for another run or another system to be scored on;
             results hold the counts of each episode in the same order. None for nowhere.
         classes: Evaluate on the held-out classes, as results do, or on the held-in ones, by which checkpoints can be
