@@ -6,11 +6,12 @@ from typing import Any, Literal, get_args
 
 from fewshot.data.boxes import SupportAnnotation
 from fewshot.data.dataset import DataSet
+from fewshot.data.episode_lists import hash_episodes, load_episodes, save_episodes
 from fewshot.data.fitting import Fit
 from fewshot.data.folds import canonical_name
 from fewshot.data.index import Index
 from fewshot.data.pools import DrawRule, EpisodePool, evaluation_pool
-from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order, hash_episodes, load_episodes, save_episodes
+from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order
 from fewshot.evaluation.description import to_plain
 from fewshot.evaluation.metrics import Void
 from fewshot.hardware import Precision
