@@ -15,6 +15,7 @@ from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSampler, EpisodeSpec
 from fewshot.data.tasks import annotate, make_task, read_masked_image
 from fewshot.episode import Episode
+from fewshot.options import require_seed
 
 
 class TrainingEpisodes(Dataset[Episode]):
@@ -39,10 +40,7 @@ class TrainingEpisodes(Dataset[Episode]):
         Raises:
             ValueError: `seed` is negative, or `length` smaller than 1.
         """
-        if seed < 0:
-            raise ValueError(
-                f"`seed` must be at least 0. Found `seed = {seed}`. Pass a non-negative integer such as 0."
-            )
+        require_seed(seed)
         if length < 1:
             raise ValueError(f"`length` must be at least 1. Found `length = {length}`. Pass how many episodes to draw.")
         self.dataset = dataset

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from fewshot.data.pools import EpisodePool
+from fewshot.options import require_choice, require_seed
 
 Order = Literal["class", "walk", "shuffle"]
 """How queries follow each other.
@@ -53,14 +54,8 @@ class EpisodeSampler:
         """
         if shot < 1:
             raise ValueError(f"`shot` must be at least 1. Found `shot = {shot}`. Pass 1 for one-shot episodes.")
-        if seed < 0:
-            raise ValueError(
-                f"`seed` must be at least 0. Found `seed = {seed}`. Pass a non-negative integer such as 0."
-            )
-        if order not in get_args(Order):
-            raise ValueError(
-                f"`order` must be one of {', '.join(get_args(Order))}. Found `order = {order!r}`. Correct its spelling."
-            )
+        require_seed(seed)
+        require_choice("order", order, get_args(Order))
         if not pool.images_of:
             raise ValueError(
                 f"A pool must have at least one class. Found none in fold {pool.fold.number}. Draw from the other "

@@ -28,6 +28,7 @@ from fewshot.data.pools import DrawRule
 from fewshot.data.scene import IMAGE_SIZE, Scene, draw_scene
 from fewshot.data.storage import load_cached, save_tensors
 from fewshot.data.vocabulary import ObjectClass, Vocabulary, draw_vocabulary
+from fewshot.options import require_seed
 
 Split = Literal["base", "novel"]
 STREAM: dict[Split, int] = {"base": 1, "novel": 2}
@@ -56,10 +57,7 @@ class SyntheticRecipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        if self.seed < 0:
-            raise ValueError(
-                f"`seed` must be at least 0. Found `seed = {self.seed}`. Pass a non-negative integer such as 0."
-            )
+        require_seed(self.seed)
         for name in ("base_classes", "novel_classes", "base_images", "novel_images"):
             if getattr(self, name) < 1:
                 raise ValueError(

@@ -52,6 +52,14 @@ def strike(*_: object, **__: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def interrupt(what: str, config: RunConfig) -> None:
+    """Make a run, and stop it when it calls a function of that name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(what, strike)
+        with pytest.raises(KeyboardInterrupt):
+            record_run(config, name="tiny")
+
+
 def scores_of(result: Result) -> list[object]:
     return [(run.scores, run.episodes, run.episode_hash) for run in result.runs]
 
@@ -127,10 +135,7 @@ def test_a_run_that_was_trained_but_not_scored_is_only_scored(
     config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted = replace(config, output=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr("fewshot.runs.evaluate_fold", strike)
-        with pytest.raises(KeyboardInterrupt):
-            record_run(interrupted, name="tiny")
+    interrupt("fewshot.runs.evaluate_fold", interrupted)
     assert not (tmp_path / RESULT).exists()
     monkeypatch.setattr(FeatureBatches, "__getitem__", strike)
     assert scores_of(record_run(interrupted, name="tiny")) == scores_of(result)
@@ -141,10 +146,7 @@ def test_a_report_that_fails_costs_no_result_and_is_made_by_the_same_command(
     config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted = replace(config, output=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(records, "write_report", strike)
-        with pytest.raises(KeyboardInterrupt):
-            record_run(interrupted, name="tiny")
+    interrupt("fewshot.records.write_report", interrupted)
     assert not (tmp_path / REPORT).exists()
     written = (tmp_path / RESULT).stat().st_mtime_ns
     monkeypatch.setattr("fewshot.runs.evaluate_fold", strike)
@@ -155,15 +157,12 @@ def test_a_report_that_fails_costs_no_result_and_is_made_by_the_same_command(
 
 
 @pytest.mark.usefixtures("without_pictures")
-def test_a_run_goes_on_without_its_cache(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_without_its_cache(config: RunConfig, tmp_path: Path) -> None:
     """Features, backbones and pictures are made again, to the same bits."""
     cache = tmp_path / "cache"
     asked = replace(config, data=Synthetic(TINY, cache=cache), cache=cache, multi_task=True)
     whole = record_run(replace(asked, output=tmp_path / "whole"), name="tiny")
-    with monkeypatch.context() as patch:
-        patch.setattr("fewshot.runs.evaluate_fold", strike)
-        with pytest.raises(KeyboardInterrupt):
-            record_run(replace(asked, output=tmp_path / "half"), name="tiny")
+    interrupt("fewshot.runs.evaluate_fold", replace(asked, output=tmp_path / "half"))
     shutil.rmtree(cache)
     # Pictures that the process has in memory do not count.
     again = record_run(replace(asked, data=Synthetic(TINY, cache=cache), output=tmp_path / "half"), name="tiny")
@@ -181,13 +180,9 @@ def test_a_result_alone_is_read_and_nothing_trained_for_its_report(
     assert "No report:" in caplog.text
 
 
-def test_an_interrupted_run_of_another_configuration_is_refused(
-    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_of_another_configuration_is_refused(config: RunConfig, tmp_path: Path) -> None:
     interrupted = replace(config, output=tmp_path)
-    monkeypatch.setattr("fewshot.runs.evaluate_fold", strike)
-    with pytest.raises(KeyboardInterrupt):
-        record_run(interrupted, name="tiny")
+    interrupt("fewshot.runs.evaluate_fold", interrupted)
     faster = replace(run_cases.TRAINING, learning_rate=0.06)
     with pytest.raises(ValueError, match=r"learning_rate"):
         record_run(replace(interrupted, training=faster), name="tiny")
