@@ -56,7 +56,7 @@ def test_mass_is_rerouted_along_paths_of_any_length() -> None:
     plan = torch.zeros_like(cost)
     plan.diagonal(-1).fill_(1.0)
     nothing = torch.zeros_like(weights)
-    certificate = certify(problem, plan, nothing, nothing, torch.tensor(0.0))
+    certificate = certify(problem, plan, nothing, torch.tensor(0.0))
     assert_close(certificate.plan, torch.eye(30, dtype=torch.float64), rtol=0.0, atol=1e-12)
     assert_close(certificate.primal.item(), 30.0)
 
