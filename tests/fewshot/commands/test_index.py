@@ -141,11 +141,6 @@ def test_index_reads_changed_masks_on_demand(arguments: list[str], root: Path) -
         write_mask(root / "SegmentationClassAug/2007_000001.png", {15: 5})
 
 
-def test_index_refuses_to_read_with_no_process(arguments: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"Found `processes = 0`\. Pass 1"):
-        run([*arguments, "--data.processes=0"])
-
-
 @pytest.mark.parametrize("damaged", ["SegmentationClassAug/2008_000003.png", "train.txt", "JPEGImages/2008_000003.jpg"])
 def test_index_names_the_file_that_stops_it(arguments: list[str], root: Path, damaged: str) -> None:
     (root / damaged).write_bytes(b"<html> moved permanently </html>")
