@@ -35,6 +35,16 @@ def require_not_negative(name: str, value: int | float) -> None:
         raise ValueError(f"`{name}` must be at least 0. Found `{name} = {value}`. Pass 0 to be without.")
 
 
+def require_seed(seed: int) -> None:
+    """Refuse a seed below zero, which NumPy's generators do not take.
+
+    Raises:
+        ValueError: It is.
+    """
+    if seed < 0:
+        raise ValueError(f"`seed` must be at least 0. Found `seed = {seed}`. Pass a non-negative integer such as 0.")
+
+
 def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Refuse a setting that is none of its choices.
 

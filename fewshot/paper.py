@@ -50,7 +50,7 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A table of the paper.
 
     Attributes:
@@ -73,13 +73,13 @@ class Table:
         return tuple(sorted({shot for row in self.rows for shot in row.paper}))
 
 
-def load_tables() -> dict[str, Table]:
+def load_tables() -> dict[str, PaperTable]:
     """Read every table that the package knows, by number."""
     content = yaml.safe_load((files("fewshot") / "configs/tables.yaml").read_text(encoding="utf-8"))
     return {number: _read_table(number, table) for number, table in content.items()}
 
 
-def find_table(number: str) -> Table:
+def find_table(number: str) -> PaperTable:
     """Give a table by its number.
 
     Raises:
@@ -93,7 +93,7 @@ def find_table(number: str) -> Table:
     return tables[number]
 
 
-def _read_table(number: str, content: dict) -> Table:
+def _read_table(number: str, content: dict) -> PaperTable:
     rows = tuple(
         TableRow(
             row["name"],
@@ -106,4 +106,4 @@ def _read_table(number: str, content: dict) -> Table:
         )
         for row in content["rows"]
     )
-    return Table(number, content["caption"], content["score"], content["base"], rows)
+    return PaperTable(number, content["caption"], content["score"], content["base"], rows)

@@ -11,7 +11,8 @@ import torch
 import yaml
 
 from fewshot.checkpoint import load_checkpoint
-from fewshot.data.episodes import TestEpisodes, collate_tests
+from fewshot.data.collation import collate_tests
+from fewshot.data.episodes import TestEpisodes
 from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool
 from fewshot.data.sampling import EpisodeSpec

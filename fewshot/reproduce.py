@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from fewshot.evaluation.results import Result
-from fewshot.paper import PrintedScore, Table, TableRow
+from fewshot.paper import PaperTable, PrintedScore, TableRow
 from fewshot.reporting.report import Report
 from fewshot.reporting.sections import differences_section, format_spread
 from fewshot.reporting.summaries import SCORE_NAMES, paper_section, result_sections
@@ -61,7 +61,7 @@ def run_folder(output: Path, preset: str, fold: int, seed: int) -> Path:
     return output / preset.rpartition("/")[2] / f"fold{fold}-seed{seed}"
 
 
-def reproduce_table(table: Table, grid: Grid, make: Make) -> dict[str, Results]:
+def reproduce_table(table: PaperTable, grid: Grid, make: Make) -> dict[str, Results]:
     """Make every run of a table, row after row, and gather the results by the names of the rows."""
     total, done = len(table.rows) * len(grid.folds) * len(grid.seeds), 0
     results: dict[str, Results] = {}
@@ -81,7 +81,7 @@ def average_folds(results: Results, grid: Grid, shot: int, score: PrintedScore) 
     return tuple(fmean(results[fold, seed].summarise(shot, score).mean for fold in grid.folds) for seed in grid.seeds)
 
 
-def summarise_table(table: Table, results: Mapping[str, Results], grid: Grid) -> dict[str, Any]:
+def summarise_table(table: PaperTable, results: Mapping[str, Results], grid: Grid) -> dict[str, Any]:
     """Say in JSON's types what each row scored on each fold with each seed, beside what the paper prints.
 
     A score is in per cent, and the mean over the lists of episodes of its run.
@@ -110,7 +110,7 @@ def summarise_table(table: Table, results: Mapping[str, Results], grid: Grid) ->
     }
 
 
-def format_table(table: Table, results: Mapping[str, Results], grid: Grid) -> str:
+def format_table(table: PaperTable, results: Mapping[str, Results], grid: Grid) -> str:
     """Lay a table out for the terminal: ours, its spread over seeds, and the paper's."""
     shots = _list_shots(results)
     width = max(len(row.name) for row in table.rows)
@@ -130,7 +130,7 @@ def format_table(table: Table, results: Mapping[str, Results], grid: Grid) -> st
     return "\n".join(lines)
 
 
-def report_table(table: Table, results: Mapping[str, Results], grid: Grid, *, commands: Sequence[str]) -> Report:
+def report_table(table: PaperTable, results: Mapping[str, Results], grid: Grid, *, commands: Sequence[str]) -> Report:
     """Make the report of a table: ours beside the paper's, and every row above the first one, seed by seed."""
     shots = _list_shots(results)
     scores = {

@@ -157,7 +157,6 @@ def prepare_backbone(config: RunConfig, index: Index) -> Backbone:
 
 def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingResult:
     """Train a network in place on the held-in classes, in the folder `training` of the run."""
-    fold = config.data.fold(config.fold)
     return train(
         network,
         gather_batches(network, config, index),
@@ -167,7 +166,7 @@ def train_network(network: CMNet, config: RunConfig, index: Index) -> TrainingRe
         save=partial(
             save_checkpoint,
             fit=config.evaluation.fit,
-            trained_on=tuple(index.classes[class_id - 1] for class_id in fold.held_in),
+            trained_on=tuple(index.classes[class_id - 1] for class_id in config.data.fold(config.fold).held_in),
             settings=config.describe(),
         ),
         validate=None if config.training.select == "last" else Validation(config),
@@ -237,6 +236,7 @@ def configure_validation(config: RunConfig) -> EvaluationConfig:
         shots=(config.training.shot,),
         # A list that is not scored in the end: whoever chooses by it must not be judged by it.
         seeds=(max(config.evaluation.seeds) + 1,),
+        episodes_file=None,
         classes="held_in" if config.training.select == "base_val" else "held_out",
         episodes_folder=None,
     )

@@ -36,7 +36,6 @@ def certify(
     problem: Problem,
     plan: Float[Tensor, "*batch n m"],
     f: Float[Tensor, "*batch n"],
-    g: Float[Tensor, "*batch m"],
     mass_price: Float[Tensor, "*batch"],
 ) -> Certificate:
     """Round a plan to a feasible one and potentials to dual feasible ones, in float64.
@@ -47,8 +46,7 @@ def certify(
     Args:
         problem: What was to be solved.
         plan: Any nonnegative plan.
-        f: Any potentials of the sources, in units of the cost.
-        g: Any potentials of the targets; of no account, as f determines the best.
+        f: Any potentials of the sources, in units of the cost; the best ones of the targets follow from them.
         mass_price: Any price of mass; of no account in balanced problems.
     """
     batch, (n, m) = problem.batch_shape, problem.size

@@ -221,8 +221,8 @@ class Solution:
                 "A certificate needs every row in one process. Found `ShardedRows`. "
                 "Judge the answer by `marginal_error`, or gather the costs on one rank and solve there."
             )
-        f, g = self.potentials
-        return uncompiled(certify, self.problem, self.plan.detach(), f.detach(), g.detach(), self.mass_price.detach())
+        f, _ = self.potentials
+        return uncompiled(certify, self.problem, self.plan.detach(), f.detach(), self.mass_price.detach())
 
 
 def _columns(x: Tensor, problem: Problem, size: int) -> Tensor:

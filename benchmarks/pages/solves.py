@@ -32,8 +32,6 @@ def solves(record: dict[str, Any]) -> Iterator[str]:
     yield f"`{record['command']}`. " + measured_on(record["machine"])
     yield _JUDGED
     for one in record["solves"]:
-        work = one["workload"]
-        size = f"{work['batch']} × {work['nodes']}², {moved(work['mass'])}, to {work['error']:g}"
         rows = [
             [
                 name,
@@ -44,7 +42,7 @@ def solves(record: dict[str, Any]) -> Iterator[str]:
             ]
             for name, row in one["results"].items()
         ]
-        yield table([size, "iterations", "ms, median", "quartiles", "violation", "distance"], rows)
+        yield table([_size(one["workload"]), "iterations", "ms, median", "quartiles", "violation", "distance"], rows)
 
 
 def gradients(record: dict[str, Any]) -> Iterator[str]:
@@ -52,8 +50,6 @@ def gradients(record: dict[str, Any]) -> Iterator[str]:
     yield "## Forward and backward of a function of the plan\n"
     yield f"`{record['command']}`. " + measured_on(record["machine"])
     for one in record["gradients"]:
-        work = one["workload"]
-        size = f"{work['batch']} × {work['nodes']}², {moved(work['mass'])}, to {work['error']:g}"
         rows = [
             [
                 name,
@@ -65,7 +61,13 @@ def gradients(record: dict[str, Any]) -> Iterator[str]:
             ]
             for name, row in one["results"].items()
         ]
-        header = [size, "forward, ms", "backward, ms", "both, quartiles", "relative error of the derivative"]
+        header = [
+            _size(one["workload"]),
+            "forward, ms",
+            "backward, ms",
+            "both, quartiles",
+            "relative error of the derivative",
+        ]
         yield table([*header, "no answer"], rows)
 
 
@@ -74,10 +76,8 @@ def memory(record: dict[str, Any]) -> Iterator[str]:
     yield "## Memory\n"
     yield f"`{record['command']}`: the most that is resident beside the costs. " + measured_on(record["machine"])
     for one in record["results"]:
-        work = one["workload"]
-        size = f"{work['batch']} × {work['nodes']}², {moved(work['mass'])}, to {work['error']:g}"
         rows = [[name, number(row["peak_mib"]), number(row["matrices"])] for name, row in one["results"].items()]
-        yield table([size, "MiB", "matrices of costs"], rows)
+        yield table([_size(one["workload"]), "MiB", "matrices of costs"], rows)
 
 
 def small_reg(record: dict[str, Any]) -> Iterator[str]:
@@ -114,6 +114,10 @@ def scaling(record: dict[str, Any]) -> Iterator[str]:
         if row["fault"] is not None
     ]
     yield table(["", "where", "no answer"], rows) if rows else "All solvers gave an answer at every point.\n"
+
+
+def _size(work: dict[str, Any]) -> str:
+    return f"{work['batch']} × {work['nodes']}², {moved(work['mass'])}, to {work['error']:g}"
 
 
 def _time(row: dict[str, Any]) -> str:

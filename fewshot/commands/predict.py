@@ -10,7 +10,14 @@ from tqdm import tqdm
 from fewshot.data.boxes import Box
 from fewshot.data.reading import read_size
 from fewshot.evaluation.description import describe_environment
-from fewshot.reporting.answers import FILE_NAMES, PICTURED, Answer, compose_report, summarise_answer, write_answer
+from fewshot.reporting.answers import (
+    FILE_NAMES,
+    PICTURED,
+    AnswerSummary,
+    compose_report,
+    summarise_answer,
+    write_answer,
+)
 from fewshot.reporting.report import Section, write_report
 from fewshot.reporting.sections import making_section
 from fewshot.segmenter import Segmenter
@@ -66,7 +73,7 @@ def predict_files(options: Namespace, command: str) -> str:
     _check_overwriting([*queries, *_list_files(supports)], folders, options.output)
     segmenter = Segmenter.from_checkpoint(options.checkpoint, device=options.device)
     found = segmenter.predict_many(queries, supports, label=options.label)
-    answers: list[Answer] = []
+    answers: list[AnswerSummary] = []
     for query, folder in tqdm(list(zip(queries, folders, strict=True)), "Segmenting", unit="image", disable=single):
         segmentation = next(found)
         write_answer(segmentation, folder)

@@ -30,12 +30,11 @@ def build_pretrain_parser() -> ArgumentParser:
     return parser
 
 
-def run_pretrain(options: Namespace, command: str) -> str:
+def run_pretrain(options: Namespace, _command: str) -> str:
     """Train a backbone, or resume, or find it trained, and say where it is.
 
     Args:
         options: As `build_pretrain_parser` parses them, not instantiated.
-        command: What was typed; it plays no part, as the file says itself what it depends on.
     """
     values = build_pretrain_parser().instantiate(options)
     dataset: DataSet = values.data

@@ -13,6 +13,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from fewshot.episode import IGNORED
+from fewshot.options import require_choice
+
+AnnotationKind = Literal["mask", "box"]
 
 Box = tuple[int, int, int, int]
 """`(x0, y0, x1, y1)` in pixels from the upper left corner; `x1` and `y1` are the first column and row outside."""
@@ -33,18 +36,14 @@ class SupportAnnotation:
         restore_void: Keep unknown pixels unknown, as BAM does. They outline the object, which a box should not.
     """
 
-    kind: Literal["mask", "box"] = "mask"
+    kind: AnnotationKind = "mask"
     min_pixels: int = 16
     instances: bool = False
     restore_void: bool = False
 
     def __post_init__(self) -> None:
         """Refuse kinds that do not exist, and what only boxes have beside masks."""
-        kinds = get_args(Literal["mask", "box"])
-        if self.kind not in kinds:
-            raise ValueError(
-                f"`kind` must be one of {', '.join(kinds)}. Found `kind = {self.kind!r}`. Correct its spelling."
-            )
+        require_choice("kind", self.kind, get_args(AnnotationKind))
         if self.min_pixels < 1:
             raise ValueError(
                 f"`min_pixels` must be at least 1. Found `min_pixels = {self.min_pixels}`. Pass 1 for a box around "

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from fewshot.data.transforms import MEAN_COLOUR
 from fewshot.episode import IGNORED
+from fewshot.options import require_choice
 
 Mode = Literal["pad", "square", "pfenet"]
 """How an image comes onto a square canvas.
@@ -43,11 +44,7 @@ class Fit:
                 f"`size` must be at least {STEP}. Found `size = {self.size}`. Pass the side of the canvas in pixels, "
                 f"such as 473."
             )
-        if self.mode not in get_args(Mode):
-            raise ValueError(
-                f"`mode` must be one of {', '.join(get_args(Mode))}. Found `mode = {self.mode!r}`. Correct its "
-                f"spelling."
-            )
+        require_choice("mode", self.mode, get_args(Mode))
 
 
 @dataclass(frozen=True)

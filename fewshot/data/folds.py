@@ -1,7 +1,9 @@
 """Which classes a fold keeps for the test: the folds of PASCAL-5i, of COCO-20i, and of classes in a row."""
 
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
+
+from fewshot.options import require_choice
 
 PASCAL_CLASSES = (
     "aeroplane",
@@ -195,24 +197,21 @@ def coco_fold(number: int, convention: CocoFolds = "interleaved") -> Fold:
         Nguyen and Todorovic (2019), Feature Weighting and Boosting for Few-Shot Segmentation (interleaved).
         Wang et al. (2019), PANet (contiguous).
     """
-    if check_coco_folds(convention) == "contiguous":
+    check_coco_folds(convention)
+    if convention == "contiguous":
         return consecutive_fold(number, len(COCO_CLASSES), COCO_FOLDS)
     check_fold(number, COCO_FOLDS)
     held_out = range(number + 1, len(COCO_CLASSES) + 1, COCO_FOLDS)
     return _hold_out(number, tuple(held_out), len(COCO_CLASSES))
 
 
-def check_coco_folds(name: str) -> CocoFolds:
-    """Take a convention of COCO-20i by its name, as it stands in a configuration.
+def check_coco_folds(name: str) -> None:
+    """Refuse a name that no convention of COCO-20i has.
 
     Raises:
         ValueError: There is no such convention.
     """
-    if name not in get_args(CocoFolds):
-        raise ValueError(
-            f"The folds of COCO-20i must be {' or '.join(get_args(CocoFolds))}. Found `{name}`. Correct its spelling."
-        )
-    return cast(CocoFolds, name)
+    require_choice("folds", name, get_args(CocoFolds))
 
 
 def consecutive_fold(number: int, class_count: int, folds: int) -> Fold:

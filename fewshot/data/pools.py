@@ -1,7 +1,7 @@
 """Which images may be query or support of which class, in training and in the test of a fold."""
 
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Int16
@@ -10,6 +10,7 @@ from torch import Tensor
 from fewshot.data.folds import Fold
 from fewshot.data.index import IndexEntry, Split
 from fewshot.data.labels import UNKNOWN
+from fewshot.options import require_choice
 
 MIN_PIXELS = 2 * 32 * 32
 """Pixels of a class, in the original mask, from which on an image counts for it: two cells at 1/32 resolution.
@@ -90,18 +91,13 @@ class EpisodePool:
         return sum(any(self.rule.passes(entry, class_id) for class_id in class_ids) for entry in self.entries)
 
 
-def check_convention(name: str) -> Convention:
-    """Take a convention by its name, as it stands in a configuration or a result.
+def check_convention(name: str) -> None:
+    """Refuse a name that no convention has.
 
     Raises:
         ValueError: There is no such convention.
     """
-    if name not in get_args(Convention):
-        raise ValueError(
-            f"`convention` must be one of {', '.join(get_args(Convention))}. Found `convention = {name!r}`. Correct "
-            f"its spelling."
-        )
-    return cast(Convention, name)
+    require_choice("convention", name, get_args(Convention))
 
 
 def training_pool(

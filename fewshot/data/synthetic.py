@@ -21,16 +21,16 @@ from tqdm import tqdm
 
 from fewshot.data.dataset import DataSet
 from fewshot.data.folds import Fold, check_fold
-from fewshot.data.index import Index, IndexEntry
-from fewshot.data.index import Split as IndexSplit
+from fewshot.data.index import Index, IndexEntry, Split
 from fewshot.data.labels import LabelledImage, labels_from_bytes
 from fewshot.data.pools import DrawRule
 from fewshot.data.scene import IMAGE_SIZE, Scene, draw_scene
 from fewshot.data.storage import load_cached, save_tensors
 from fewshot.data.vocabulary import ObjectClass, Vocabulary, draw_vocabulary
+from fewshot.options import require_seed
 
-Split = Literal["base", "novel"]
-STREAM: dict[Split, int] = {"base": 1, "novel": 2}
+SyntheticSplit = Literal["base", "novel"]
+STREAM: dict[SyntheticSplit, int] = {"base": 1, "novel": 2}
 GENERATOR_VERSION = 2
 """Part of every cache key; to be raised by whoever changes what the generator draws."""
 CHUNK = 50
@@ -56,10 +56,7 @@ class SyntheticRecipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        if self.seed < 0:
-            raise ValueError(
-                f"`seed` must be at least 0. Found `seed = {self.seed}`. Pass a non-negative integer such as 0."
-            )
+        require_seed(self.seed)
         for name in ("base_classes", "novel_classes", "base_images", "novel_images"):
             if getattr(self, name) < 1:
                 raise ValueError(
@@ -72,17 +69,17 @@ class SyntheticRecipe:
                 f"Found {self.base_classes} + {self.novel_classes}. Ask for fewer classes."
             )
 
-    def class_ids(self, split: Split) -> tuple[int, ...]:
+    def class_ids(self, split: SyntheticSplit) -> tuple[int, ...]:
         """List the labels of the classes of a split; the two splits share none."""
         if split == "base":
             return tuple(range(1, self.base_classes + 1))
         return tuple(range(self.base_classes + 1, self.base_classes + self.novel_classes + 1))
 
-    def size(self, split: Split) -> int:
+    def size(self, split: SyntheticSplit) -> int:
         """Count the pictures of a split."""
         return self.base_classes * self.base_images if split == "base" else self.novel_classes * self.novel_images
 
-    def key(self, split: Split) -> str:
+    def key(self, split: SyntheticSplit) -> str:
         """Name the split's content: equal keys, equal pictures."""
         recipe = {"generator": GENERATOR_VERSION, "image_size": IMAGE_SIZE, "split": split, **asdict(self)}
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
@@ -167,17 +164,17 @@ class Synthetic(DataSet):
     def _novel(self) -> LabelledImages:
         return load_split(self.recipe, "novel", cache=self.cache, workers=self.workers)
 
-    def _index_split(self, split: Split) -> IndexSplit:
+    def _index_split(self, split: SyntheticSplit) -> Split:
         pictures = self._base if split == "base" else self._novel
         entries = []
         for number, labels in enumerate(pictures.labels):
             counts = torch.bincount(labels.flatten(), minlength=256).tolist()
             pixels = {label: counts[label] for label in range(1, 255) if counts[label]}
             entries.append(IndexEntry(f"{split}/{number}", f"{split}/{number}", pixels))
-        return IndexSplit((f"synthetic {split}",), self.recipe.key(split), 0, tuple(entries))
+        return Split((f"synthetic {split}",), self.recipe.key(split), 0, tuple(entries))
 
 
-def load_split(recipe: SyntheticRecipe, split: Split, *, cache: Path, workers: int = 1) -> LabelledImages:
+def load_split(recipe: SyntheticRecipe, split: SyntheticSplit, *, cache: Path, workers: int = 1) -> LabelledImages:
     """Read a split from the cache, or draw it and put it there.
 
     Args:
@@ -198,11 +195,11 @@ def load_split(recipe: SyntheticRecipe, split: Split, *, cache: Path, workers: i
     return LabelledImages(tensors["images"], tensors["labels"], recipe.class_ids(split))
 
 
-def _cache_file(recipe: SyntheticRecipe, split: Split, cache: Path) -> Path:
+def _cache_file(recipe: SyntheticRecipe, split: SyntheticSplit, cache: Path) -> Path:
     return cache / f"synthetic-{split}-{recipe.key(split)}.safetensors"
 
 
-def generate_split(recipe: SyntheticRecipe, split: Split, *, workers: int = 1) -> dict[str, Tensor]:
+def generate_split(recipe: SyntheticRecipe, split: SyntheticSplit, *, workers: int = 1) -> dict[str, Tensor]:
     """Draw all pictures of a split, with a progress bar; the result does not depend on `workers`.
 
     Returns:
@@ -236,7 +233,7 @@ def generate_split(recipe: SyntheticRecipe, split: Split, *, workers: int = 1) -
     return {"images": images.permute(0, 3, 1, 2).contiguous(), "labels": labels}
 
 
-def draw_chunk(recipe: SyntheticRecipe, split: Split, start: int) -> Scene:
+def draw_chunk(recipe: SyntheticRecipe, split: SyntheticSplit, start: int) -> Scene:
     """Draw up to `CHUNK` neighbouring pictures, stacked along a first dimension."""
     vocabulary = draw_vocabulary(recipe.seed, base_classes=recipe.base_classes, novel_classes=recipe.novel_classes)
     stop = min(start + CHUNK, recipe.size(split))
@@ -244,7 +241,7 @@ def draw_chunk(recipe: SyntheticRecipe, split: Split, start: int) -> Scene:
     return Scene(np.stack([scene.image for scene in scenes]), np.stack([scene.labels for scene in scenes]))
 
 
-def _draw_indexed(recipe: SyntheticRecipe, vocabulary: Vocabulary, split: Split, index: int) -> Scene:
+def _draw_indexed(recipe: SyntheticRecipe, vocabulary: Vocabulary, split: SyntheticSplit, index: int) -> Scene:
     targets: tuple[ObjectClass, ...] = vocabulary.base if split == "base" else vocabulary.novel
     known = vocabulary.base if split == "base" else vocabulary.base + vocabulary.novel
     return draw_scene(vocabulary, targets[index % len(targets)], known, (recipe.seed, STREAM[split], index))

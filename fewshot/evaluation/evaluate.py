@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from fewshot.data.collation import collate_tests
 from fewshot.data.dataset import DataSet
-from fewshot.data.episodes import TestEpisodes, collate_tests
+from fewshot.data.episodes import TestEpisodes
 from fewshot.data.fitting import Placement, fitted_size, resize_labels, restore_logits
 from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool

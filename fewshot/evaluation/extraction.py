@@ -31,7 +31,7 @@ MAX_BYTES = 4 * 2**30
 """Size of the features of a pool up to which an evaluation keeps them where it may; they are computed in memory."""
 
 _PROBES = 4
-"""Images whose pixels go into the key: the same names may stand for the same photographs at another size."""
+"""Images, at least, whose pixels go into the key: the same names may stand for the same photographs at another size."""
 
 _Files = dict[str, dict[str, Tensor]]
 """What the files of a pool hold, by their names: `mid` with labels and placements, and `high`."""

@@ -57,7 +57,7 @@ class Scores:
     union: tuple[int, int]
 
 
-def count_pixels(
+def count_overlap(
     prediction: Integer[Tensor, "batch height width"], truth: Integer[Tensor, "batch height width"], *, void: Void
 ) -> Int[Tensor, "batch side=2 what=2"]:
     """Count intersection and union of background (side 0) and foreground (side 1) in each of some episodes.
@@ -124,7 +124,7 @@ class SegmentationScore:
             class_id: The class of each episode.
 
         Returns:
-            The counts of each episode, as `count_pixels` gives them, in main memory.
+            The counts of each episode, as `count_overlap` gives them, in main memory.
 
         Raises:
             ValueError: An episode's class is none of `class_ids`.
@@ -136,7 +136,7 @@ class SegmentationScore:
                 f"Every episode must be about one of the `class_ids` of this score. Found class {unknown[0]}, "
                 f"which is none of {self.class_ids}. Draw the episodes from the classes that are scored."
             )
-        counts = count_pixels(prediction, truth, void=self.void).cpu()
+        counts = count_overlap(prediction, truth, void=self.void).cpu()
         rows = torch.tensor([row_of[known] for known in class_id.tolist()])
         self.counts.index_add_(0, rows, counts)
         self.episodes.index_add_(0, rows, torch.ones_like(rows))

@@ -6,11 +6,12 @@ from typing import Any, Literal, get_args
 
 from fewshot.data.boxes import SupportAnnotation
 from fewshot.data.dataset import DataSet
+from fewshot.data.episode_lists import hash_episodes, load_episodes, save_episodes
 from fewshot.data.fitting import Fit
 from fewshot.data.folds import canonical_name
 from fewshot.data.index import Index
 from fewshot.data.pools import DrawRule, EpisodePool, evaluation_pool
-from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order, hash_episodes, load_episodes, save_episodes
+from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, Order
 from fewshot.evaluation.description import to_plain
 from fewshot.evaluation.metrics import Void
 from fewshot.hardware import Precision
@@ -31,7 +32,8 @@ class EvaluationConfig:
         seeds: One list of episodes is drawn for each.
         order: How queries follow each other. `walk` for PASCAL-5i and FSS-1000, `class` for COCO-20i.
         episodes_file: Episodes to evaluate on in place of drawn ones, as `save_episodes` wrote them. One run for each
-            number of shots then, on the first supports of each episode; `episodes`, `seeds` and `order` play no part.
+            number of shots then, on the first supports of each episode; `episodes`, `seeds` and `order` are left for
+            what a training draws to choose its weights by.
         episodes_folder: Where the lists of episodes are written to, for another run or another system to be scored on;
             results hold the counts of each episode in the same order. None for nowhere.
         classes: Evaluate on the held-out classes, as results do, or on the held-in ones, by which checkpoints can be

@@ -34,7 +34,7 @@ _OVERLAY_PIXELS = 900
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerSummary:
     """What the report says of a query.
 
     Attributes:
@@ -71,7 +71,7 @@ class Pictures:
     matches: tuple[Matches, ...] | None
 
 
-def summarise_answer(found: Segmentation, name: str, *, pictured: bool) -> Answer:
+def summarise_answer(found: Segmentation, name: str, *, pictured: bool) -> AnswerSummary:
     """Keep of an answer what the report says.
 
     Args:
@@ -80,7 +80,7 @@ def summarise_answer(found: Segmentation, name: str, *, pictured: bool) -> Answe
         pictured: Whether the report shows it.
     """
     inside, prediction = found.probability[found.mask], found.prediction
-    return Answer(
+    return AnswerSummary(
         name=name,
         size=(found.mask.shape[0], found.mask.shape[1]),
         share=found.mask.float().mean().item(),
@@ -115,7 +115,7 @@ def write_answer(found: Segmentation, folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in written)
 
 
-def compose_report(answers: Sequence[Answer], making: Section) -> Report:
+def compose_report(answers: Sequence[AnswerSummary], making: Section) -> Report:
     """Say what was found in the queries.
 
     Args:
@@ -156,7 +156,7 @@ def _find_matches(found: Segmentation) -> tuple[Matches, ...] | None:
     return tuple(find_matches(found.episode, found.prediction, shot=shot) for shot in range(shots))
 
 
-def _list_answers(answers: Sequence[Answer]) -> Section:
+def _list_answers(answers: Sequence[AnswerSummary]) -> Section:
     columns = ["query", "width × height", "object, % of pixels", "mean probability on it, %"]
     transport = any(answer.fg_flow_fraction is not None for answer in answers)
     if transport:

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from fewshot.evaluation.results import Evaluation, Result, ScoreName
-from fewshot.paper import Table as PaperTable
+from fewshot.paper import PaperTable
 from fewshot.reporting.report import Cell, Section, Table
 from fewshot.reporting.sections import (
     classes_section,

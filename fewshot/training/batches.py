@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fewshot.data.episodes import TrainingEpisodes, collate
+from fewshot.data.collation import collate
+from fewshot.data.episode_lists import hash_episodes
+from fewshot.data.episodes import TrainingEpisodes
 from fewshot.data.pools import EpisodePool
-from fewshot.data.sampling import EpisodeSampler, hash_episodes
+from fewshot.data.sampling import EpisodeSampler
 from fewshot.episode import Episode
 from fewshot.evaluation.features import FeatureStore
 from fewshot.model.cmnet import CMNet

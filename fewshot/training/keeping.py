@@ -1,6 +1,7 @@
 """What a training leaves on disk: a state to resume from, the weights of users, and the best weights so far."""
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,27 @@ class WholeFiles(TorchCheckpointIO):
         write_whole(Path(path), buffer.getvalue())
 
 
-class Saver(lightning.Callback):
+class _AfterSteps(lightning.Callback, ABC):
+    """Does something after each step, when all of its portions are through."""
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Tell a portion from a step."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self.after_step(trainer, trainer.global_step)
+
+    @abstractmethod
+    def after_step(self, trainer: lightning.Trainer, step: int) -> None:
+        """Do it, given how many steps have been made."""
+
+
+class Saver(_AfterSteps):
     """Writes Lightning's checkpoint and the weights of users every so many steps and at the end."""
 
     def __init__(
@@ -80,18 +101,8 @@ class Saver(lightning.Callback):
             if self.fresh:
                 (self.folder / RESUME).unlink(missing_ok=True)
 
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-    ) -> None:
-        """Write what is due at this step, when all of its portions are through."""
-        step = trainer.global_step
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return
+    def after_step(self, trainer: lightning.Trainer, step: int) -> None:
+        """Write what is due at this step."""
         if trainer.is_global_zero and self.save is not None:
             if self.keep_every is not None and step % self.keep_every == 0:
                 self.save(self.folder / f"step-{step:07d}.safetensors")
@@ -102,7 +113,7 @@ class Saver(lightning.Callback):
             trainer.save_checkpoint(self.folder / RESUME)
 
 
-class Selector(lightning.Callback):
+class Selector(_AfterSteps):
     """Scores the network every so many steps and at the end, and remembers the weights of the best score.
 
     Attributes:
@@ -141,17 +152,9 @@ class Selector(lightning.Callback):
         """Name the step of the best score, the earliest of several; None before the first score."""
         return max(self.scores, key=self.scores.__getitem__, default=None)
 
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-    ) -> None:
-        """Score, if it is time and all portions of the step are through."""
-        step = trainer.global_step
-        if (batch_idx + 1) % trainer.accumulate_grad_batches or (step % self.every and step != self.steps):
+    def after_step(self, trainer: lightning.Trainer, step: int) -> None:
+        """Score, if it is time."""
+        if step % self.every and step != self.steps:
             return
         self.network.eval()
         with torch.no_grad():

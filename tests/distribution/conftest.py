@@ -44,10 +44,10 @@ class Environment:
     def python(self) -> Path:
         return self.folder / "bin" / "python"
 
-    def run(self, command: Sequence[str | Path], folder: Path, **variables: str) -> str:
-        """Give what a command prints in a folder that is not the source tree."""
+    def run(self, command: Sequence[str | Path], folder: Path, *, check: bool = True, **variables: str) -> str:
+        """Give what a command prints in a folder that is not the source tree, which PYTHONPATH may name."""
         ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run(command, env=ours | variables, cwd=folder, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, env=ours | variables, cwd=folder, check=check, capture_output=True, text=True)
         return done.stdout
 
 

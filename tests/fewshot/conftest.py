@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,8 @@ from fewshot.data.synthetic import Synthetic
 from fewshot.evaluation.extraction import load_features
 from fewshot.evaluation.features import FeatureStore
 from fewshot.model.cmnet import CMNet
-from fewshot.model.config import CMNetConfig
 from tests.fewshot.photographs import FIT, build_network, write_photographs
-from tests.fewshot.training_cases import TINY
+from tests.fewshot.training_cases import NETWORK, TINY
 
 
 @pytest.fixture(scope="session")
@@ -54,16 +54,4 @@ def photo_store(network: CMNet, photographs: Folder, photo_index: Index, photo_p
 @pytest.fixture
 def tiny_network() -> CMNet:
     """A network without transport whose backbone was never trained."""
-    config = CMNetConfig(
-        backbone="small",
-        width=16,
-        position="none",
-        message_flow=(),
-        prior=False,
-        transport="none",
-        decoder="aspp",
-        dilations=(1, 2),
-        dropout=0.1,
-        refinement_passes=0,
-    )
-    return CMNet(config)
+    return CMNet(replace(NETWORK, refinement_passes=0))

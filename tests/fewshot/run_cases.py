@@ -4,9 +4,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from fewshot.data.fitting import Fit
+from fewshot.data.storage import hash_tensors
 from fewshot.data.synthetic import Synthetic
 from fewshot.evaluation.protocol import EvaluationConfig
+from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
 from fewshot.run_config import RunConfig
 from fewshot.training.config import TrainingConfig
@@ -38,6 +43,17 @@ def make_run(output: Path, cache: Path, **changes: Any) -> RunConfig:
         cache=cache,
     )
     return replace(config, **changes)
+
+
+def backbone_of(network: CMNet) -> str:
+    """Name the backbone by its weights."""
+    return hash_tensors(network.backbone.state_dict())
+
+
+def list_differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
+    """Name the weights in which two networks differ."""
+    assert one.keys() == other.keys()
+    return [name for name, value in one.items() if not torch.equal(value, other[name])]
 
 
 def command_words(command: str, output: Path, cache: Path, *options: str) -> list[str]:

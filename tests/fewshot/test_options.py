@@ -3,7 +3,14 @@ from typing import Literal
 
 import pytest
 
-from fewshot.options import require, require_choice, require_choices, require_not_negative, require_positive
+from fewshot.options import (
+    require,
+    require_choice,
+    require_choices,
+    require_not_negative,
+    require_positive,
+    require_seed,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,15 @@ def test_settings_below_nothing_are_refused(value: float) -> None:
         require_not_negative("decay", value)
 
 
+def test_seeds_below_zero_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"`seed` must be at least 0\. Found `seed = -1`\. Pass a non-negative integer"
+    ):
+        require_seed(-1)
+
+
 def test_allowed_settings_pass() -> None:
+    require_seed(0)
     require_not_negative("decay", 0)
     require_positive("steps", 1)
     require_choice("optimizer", "sgd", ("sgd", "adamw"))

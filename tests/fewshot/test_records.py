@@ -2,8 +2,7 @@
 
 import re
 import shutil
-from dataclasses import fields, is_dataclass, replace
-from operator import attrgetter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,17 +10,13 @@ import pytest
 
 from fewshot import records
 from fewshot.data.boxes import SupportAnnotation
-from fewshot.data.kinds import DATA_SETS
 from fewshot.data.synthetic import Synthetic
 from fewshot.evaluation.protocol import list_episodes
 from fewshot.evaluation.results import Result, read_result
 from fewshot.records import (
-    CONFIGURATION,
     REPORT,
     RESULT,
-    WITHOUT_EFFECT,
     choose_tasks,
-    keep_configuration,
     picture_networks,
     record_run,
     record_score,
@@ -55,6 +50,14 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def strike(*_: object, **__: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def interrupt(what: str, config: RunConfig) -> None:
+    """Make a run, and stop it when it calls a function of that name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(what, strike)
+        with pytest.raises(KeyboardInterrupt):
+            record_run(config, name="tiny")
 
 
 def scores_of(result: Result) -> list[object]:
@@ -132,10 +135,7 @@ def test_a_run_that_was_trained_but_not_scored_is_only_scored(
     config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted = replace(config, output=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr("fewshot.runs.evaluate_fold", strike)
-        with pytest.raises(KeyboardInterrupt):
-            record_run(interrupted, name="tiny")
+    interrupt("fewshot.runs.evaluate_fold", interrupted)
     assert not (tmp_path / RESULT).exists()
     monkeypatch.setattr(FeatureBatches, "__getitem__", strike)
     assert scores_of(record_run(interrupted, name="tiny")) == scores_of(result)
@@ -146,10 +146,7 @@ def test_a_report_that_fails_costs_no_result_and_is_made_by_the_same_command(
     config: RunConfig, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted = replace(config, output=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(records, "write_report", strike)
-        with pytest.raises(KeyboardInterrupt):
-            record_run(interrupted, name="tiny")
+    interrupt("fewshot.records.write_report", interrupted)
     assert not (tmp_path / REPORT).exists()
     written = (tmp_path / RESULT).stat().st_mtime_ns
     monkeypatch.setattr("fewshot.runs.evaluate_fold", strike)
@@ -160,15 +157,12 @@ def test_a_report_that_fails_costs_no_result_and_is_made_by_the_same_command(
 
 
 @pytest.mark.usefixtures("without_pictures")
-def test_a_run_goes_on_without_its_cache(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_without_its_cache(config: RunConfig, tmp_path: Path) -> None:
     """Features, backbones and pictures are made again, to the same bits."""
     cache = tmp_path / "cache"
     asked = replace(config, data=Synthetic(TINY, cache=cache), cache=cache, multi_task=True)
     whole = record_run(replace(asked, output=tmp_path / "whole"), name="tiny")
-    with monkeypatch.context() as patch:
-        patch.setattr("fewshot.runs.evaluate_fold", strike)
-        with pytest.raises(KeyboardInterrupt):
-            record_run(replace(asked, output=tmp_path / "half"), name="tiny")
+    interrupt("fewshot.runs.evaluate_fold", replace(asked, output=tmp_path / "half"))
     shutil.rmtree(cache)
     # Pictures that the process has in memory do not count.
     again = record_run(replace(asked, data=Synthetic(TINY, cache=cache), output=tmp_path / "half"), name="tiny")
@@ -186,92 +180,12 @@ def test_a_result_alone_is_read_and_nothing_trained_for_its_report(
     assert "No report:" in caplog.text
 
 
-def test_an_interrupted_run_of_another_configuration_is_refused(
-    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_of_another_configuration_is_refused(config: RunConfig, tmp_path: Path) -> None:
     interrupted = replace(config, output=tmp_path)
-    monkeypatch.setattr("fewshot.runs.evaluate_fold", strike)
-    with pytest.raises(KeyboardInterrupt):
-        record_run(interrupted, name="tiny")
+    interrupt("fewshot.runs.evaluate_fold", interrupted)
     faster = replace(run_cases.TRAINING, learning_rate=0.06)
     with pytest.raises(ValueError, match=r"learning_rate"):
         record_run(replace(interrupted, training=faster), name="tiny")
-
-
-def test_the_configuration_is_kept_with_the_run(tmp_path: Path) -> None:
-    keep_configuration(tmp_path / "run", "seed: 1\nfold: 0\n")
-    path = tmp_path / "run" / CONFIGURATION
-    written = path.stat().st_mtime_ns
-    keep_configuration(tmp_path / "run", "seed: 1\nfold: 0\n")
-    assert path.read_text(encoding="utf-8") == "seed: 1\nfold: 0\n"
-    assert path.stat().st_mtime_ns == written
-    keep_configuration(tmp_path / "run", "seed: 1\nweights: null\nfold: 0\n")
-    assert path.stat().st_mtime_ns == written, "null or not said is the same"
-
-
-HARDWARE = "hardware: {{accelerator: {}, devices: {}, precision: '{}', workers: {}}}\n"
-DATA = "data: {{class_path: Synthetic, init_args: {{workers: {}, seed: {}}}}}\n"
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        HARDWARE.format("cpu", 1, 32, 8) + DATA.format(1, 5),
-        HARDWARE.format("gpu", 1, 32, 0) + DATA.format(1, 5),
-        HARDWARE.format("cpu", 1, 32, 0) + DATA.format(2, 5),
-        HARDWARE.format("cpu", 1, 32, 0) + DATA.format(1, 5) + "cache: elsewhere\n",
-    ],
-)
-def test_a_run_goes_on_with_what_decides_its_speed_alone(asked: str, tmp_path: Path) -> None:
-    keep_configuration(tmp_path, HARDWARE.format("cpu", 1, 32, 0) + DATA.format(1, 5))
-    keep_configuration(tmp_path, asked)
-    assert (tmp_path / CONFIGURATION).read_text(encoding="utf-8") == asked, (
-        "it is what the run is made with from now on"
-    )
-
-
-@pytest.mark.parametrize(
-    ("asked", "found"),
-    [
-        (HARDWARE.format("cpu", 2, 32, 0) + DATA.format(1, 5), r"`hardware\.devices` is 1 where 2 is asked for"),
-        (HARDWARE.format("cpu", 1, "bf16", 0) + DATA.format(1, 5), r"`hardware\.precision` is '32' where 'bf16'"),
-        (HARDWARE.format("cpu", 1, 32, 4) + DATA.format(2, 6), r"`data\.init_args\.seed` is 5 where 6"),
-    ],
-)
-def test_processes_precision_and_data_make_another_run(asked: str, found: str, tmp_path: Path) -> None:
-    keep_configuration(tmp_path, HARDWARE.format("cpu", 1, 32, 0) + DATA.format(1, 5))
-    with pytest.raises(ValueError, match=rf"Found another configuration in .*config\.yaml: {found}"):
-        keep_configuration(tmp_path, asked)
-
-
-def test_options_without_effect_are_options_that_there_are(config: RunConfig) -> None:
-    data = {field.name for kind in DATA_SETS if is_dataclass(kind) for field in fields(kind)}
-    for name in WITHOUT_EFFECT:
-        owner, _, option = name.rpartition(".")
-        known = (
-            data if owner == "data" else {one.name for one in fields(attrgetter(owner)(config) if owner else config)}
-        )
-        assert option in known, name
-
-
-@pytest.mark.parametrize(
-    ("asked", "found"),
-    [
-        ("seed: 2\nfold: 0\n", r"`seed` is 1 where 2 is asked for"),
-        ("seed: 1\nfold: 3\nnew: 1\n", r"`fold` is 0 where 3 is asked for"),
-        ("seed: 1\nfold: 0\nnew: 1\n", r"`new` is None where 1 is asked for"),
-        ("seed: null\nfold: 0\n", r"`seed` is 1 where None is asked for"),
-        ("seed: {a: 1}\nfold: 0\n", r"`seed` is 1 where \{'a': 1\} is asked for"),
-    ],
-)
-def test_the_folder_of_another_configuration_is_refused_with_what_differs(
-    asked: str, found: str, tmp_path: Path
-) -> None:
-    keep_configuration(tmp_path, "seed: 1\nfold: 0\n")
-    message = rf"Found another configuration in .*config\.yaml: {found}\. Choose another folder, or delete this one\."
-    with pytest.raises(ValueError, match=message):
-        keep_configuration(tmp_path, asked)
-    assert (tmp_path / CONFIGURATION).read_text(encoding="utf-8") == "seed: 1\nfold: 0\n"
 
 
 def test_the_first_episode_of_each_class_is_pictured(config: RunConfig) -> None:

@@ -10,8 +10,8 @@ from fewshot.data.folder import Folder
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.results import Origin, Result
 from fewshot.model.cmnet import CMNet
-from fewshot.paper import Printed, Table, TableRow
-from fewshot.reporting.report import Table as ReportTable
+from fewshot.paper import PaperTable, Printed, TableRow
+from fewshot.reporting.report import Table
 from fewshot.reproduce import (
     Grid,
     average_folds,
@@ -24,7 +24,7 @@ from fewshot.reproduce import (
 from tests.fewshot.photographs import CONFIG
 
 GRID = Grid(folds=(0, 2), seeds=(5, 6), output=Path("runs"))
-TABLE = Table(
+TABLE = PaperTable(
     "III",
     "Two networks",
     "miou",
@@ -126,7 +126,7 @@ def test_the_report_compares_rows_with_the_first_one_seed_by_seed(
     titles = [section.title for section in report.sections]
     assert titles[:2] == ["Table III: Two networks", "Differences from baseline"]
     assert titles[2:] == ["Classes", "How it was made", "Settings"]
-    tables = [part for section in report.sections[:2] for part in section.parts if isinstance(part, ReportTable)]
+    tables = [part for section in report.sections[:2] for part in section.parts if isinstance(part, Table)]
     assert tables[0].rows[1] == ("partial transport", "33.5 ± 16.3", 51.0, "-17.5")
     assert tables[1].rows == (("partial transport", 3.5, pytest.approx(3.0), 2),)
 

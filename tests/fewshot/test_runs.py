@@ -1,35 +1,27 @@
 """One configuration, one run: what it depends on, what it shares with others, and what it refuses to begin with."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
-from torch import Tensor
 
 from fewshot.checkpoint import load_checkpoint
 from fewshot.data.augmentation import Augmentation
 from fewshot.data.folder import Folder
 from fewshot.data.fss1000 import FSS1000
-from fewshot.data.storage import hash_tensors, load_tensors, save_tensors
 from fewshot.evaluation.evaluate import PreparedEvaluation, evaluate, prepare_evaluation
 from fewshot.evaluation.features import FeatureStore
-from fewshot.evaluation.protocol import EvaluationConfig
+from fewshot.evaluation.protocol import EvaluationConfig, list_episodes, open_pool
 from fewshot.evaluation.results import Evaluation
-from fewshot.model.cmnet import CMNet
-from fewshot.pretraining.pretrain import Supervision, pretrain
-from fewshot.pretraining.stage1 import LeakageError
 from fewshot.run_config import RunConfig
-from fewshot.runs import TRAINING, Run, build_network, gather_batches, run
+from fewshot.runs import TRAINING, Run, build_network, check_episodes, configure_validation, gather_batches, run
 from fewshot.training.batches import FeatureBatches, PixelBatches
 from tests.fewshot import run_cases
 from tests.fewshot.data import fss_tree
 from tests.fewshot.data.tiles import RULE, Tiles
-from tests.fewshot.pretraining_cases import make_backbone
-from tests.fewshot.run_cases import EVALUATION, LIGHT, PRETRAINING, make_run
-from tests.fewshot.training_cases import CPU
+from tests.fewshot.run_cases import EVALUATION, LIGHT, backbone_of, list_differing, make_run
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +32,6 @@ def config(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> RunCon
 @pytest.fixture(scope="module")
 def finished(config: RunConfig) -> Run:
     return run(config)
-
-
-def backbone_of(network: CMNet) -> str:
-    return hash_tensors(network.backbone.state_dict())
-
-
-def list_differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
-    assert one.keys() == other.keys()
-    return [name for name, value in one.items() if not torch.equal(value, other[name])]
 
 
 def test_equal_seeds_give_bit_equal_losses_weights_and_scores(config: RunConfig, finished: Run, tmp_path: Path) -> None:
@@ -93,68 +76,6 @@ def test_a_run_is_scored_on_classes_that_it_was_not_trained_on(config: RunConfig
     assert (finished.result.origin.selection, finished.result.origin.convention) == ("last", "keep")
 
 
-def test_a_random_backbone_is_warned_of(config: RunConfig, caplog: pytest.LogCaptureFixture) -> None:
-    index = config.data.load_index(0)
-    build_network(config, index)
-    assert "The backbone is random: `weights` names no file, and `multi_task` is off." in caplog.text
-
-
-def test_a_supervised_stage_that_starts_from_a_random_backbone_is_warned_of(
-    config: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    build_network(replace(config, multi_task=True, cache=tmp_path), config.data.load_index(0))
-    assert "The supervised stage starts from a random backbone: `weights` names no file." in caplog.text
-
-
-def test_weights_from_a_file_fill_the_backbone(
-    config: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    weights = make_backbone(seed=12).state_dict()
-    save_tensors(tmp_path / "imagenet.safetensors", weights)
-    with caplog.at_level(logging.INFO):
-        network = build_network(replace(config, weights=tmp_path / "imagenet.safetensors"), config.data.load_index(0))
-    assert list_differing(network.backbone.state_dict(), weights) == []
-    assert "random" not in caplog.text
-    assert "imagenet.safetensors, SHA-256" in caplog.text
-
-
-def test_the_supervised_stage_is_run_once_for_all_seeds(config: RunConfig, tmp_path: Path) -> None:
-    first = run(replace(config, output=tmp_path / "1", cache=tmp_path / "cache", multi_task=True))
-    (backbone,) = (tmp_path / "cache").glob("backbone-*/backbone.safetensors")
-    written = backbone.stat().st_mtime_ns
-    second = run(replace(config, output=tmp_path / "2", cache=tmp_path / "cache", multi_task=True, seed=2))
-    assert list((tmp_path / "cache").glob("backbone-*/backbone.safetensors")) == [backbone]
-    assert backbone.stat().st_mtime_ns == written
-    kept = hash_tensors(load_tensors(backbone))
-    assert kept == backbone_of(first.network) == backbone_of(second.network)
-    untrained = build_network(replace(config, multi_task=False), config.data.load_index(0))
-    assert kept != backbone_of(untrained), "it was trained"
-
-
-@pytest.fixture
-def photograph_run(photographs: Folder, tmp_path: Path) -> RunConfig:
-    pretraining = replace(PRETRAINING, batch_norm="frozen", augmentation=replace(PRETRAINING.augmentation, size=24))
-    return make_run(tmp_path / "run", tmp_path / "cache", data=photographs, multi_task=True, pretraining=pretraining)
-
-
-def pretrain_on_fold(config: RunConfig, fold: int) -> Path:
-    supervision = Supervision(config.data, config.data.load_index(fold), config.data.fold(fold))
-    return pretrain(make_backbone(), supervision, config.pretraining, seed=0, cache=config.cache, hardware=CPU).path
-
-
-def test_a_backbone_of_the_fold_may_be_given(photograph_run: RunConfig) -> None:
-    path = pretrain_on_fold(photograph_run, 0)
-    network = build_network(replace(photograph_run, stage1=path), photograph_run.data.load_index(0))
-    assert backbone_of(network) == hash_tensors(load_tensors(path))
-
-
-def test_a_backbone_of_another_fold_is_refused(photograph_run: RunConfig) -> None:
-    path = pretrain_on_fold(photograph_run, 1)
-    with pytest.raises(LeakageError, match=r"Found `fold = 1` in .* where the run has 0\. Train a backbone for this"):
-        run(replace(photograph_run, stage1=path))
-    assert not photograph_run.output.exists()
-
-
 @pytest.mark.parametrize(
     ("select", "classes", "held"), [("base_val", "held-in", "held_in"), ("test", "held-out", "held_out")]
 )
@@ -188,6 +109,22 @@ def test_the_best_weights_are_scored_and_the_result_says_by_what(
     best, last = (load_checkpoint(tmp_path / TRAINING / f"{name}.safetensors").model for name in ("best", "last"))
     assert list_differing(best.state_dict(), found.network.state_dict()) == []
     assert list_differing(best.state_dict(), last.state_dict())
+
+
+@pytest.mark.parametrize("select", ["base_val", "test"])
+def test_episodes_that_are_given_to_be_tested_on_do_not_choose_weights(
+    select: Literal["base_val", "test"], tmp_path: Path
+) -> None:
+    training = replace(run_cases.TRAINING, select=select)
+    evaluation = replace(EVALUATION, rule=RULE, shots=(1,))
+    config = make_run(tmp_path, tmp_path, data=Tiles(), rule=RULE, training=training, evaluation=evaluation)
+    index = config.data.load_index(0)
+    (tested,) = list_episodes(open_pool(config.data, index, 0, evaluation), evaluation)
+    given = replace(config, evaluation=replace(evaluation, episodes_file=tested.save(tmp_path)))
+    check_episodes(given, index)
+    validation = configure_validation(given)
+    (chosen_by,) = list_episodes(open_pool(config.data, index, 0, validation), validation)
+    assert chosen_by.digest != tested.digest
 
 
 def test_classes_that_no_test_image_shows_cannot_choose_weights(photographs: Folder, tmp_path: Path) -> None:
@@ -230,22 +167,6 @@ def test_augmented_images_are_trained_on_as_pixels(config: RunConfig, finished: 
     assert len(found.trained.losses) == 3
     assert found.trained.losses != finished.trained.losses
     assert [one.episode_hash for one in found.result.runs] == [one.episode_hash for one in finished.result.runs]
-
-
-def test_features_of_a_backbone_whose_statistics_drift_are_not_kept(config: RunConfig, tmp_path: Path) -> None:
-    drifting = replace(
-        config,
-        output=tmp_path / "run",
-        cache=tmp_path / "cache",
-        network=replace(LIGHT, backbone_bn="train"),
-        augmentation=Augmentation(size=32),
-    )
-    before = build_network(drifting, config.data.load_index(0))
-    found = run(drifting)
-    assert not (tmp_path / "cache").exists()
-    drifted = list_differing(before.backbone.state_dict(), found.network.backbone.state_dict())
-    assert drifted
-    assert all("running" in name or "num_batches" in name for name in drifted)
 
 
 def test_features_that_are_too_large_to_train_on_are_refused(

@@ -1,5 +1,7 @@
 """What every solution of partialot has, each property one function with its definition, and who must have them."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch.testing import assert_close
@@ -21,14 +23,20 @@ SOLVERS = {"Sinkhorn": SINKHORN, "ExactLP": EXACT}
 
 TOLERANCES = {"Sinkhorn": SINKHORN_TOLERANCE, "ExactLP": LP_TOLERANCE}
 
+T = TypeVar("T")
+
+
+def reg_for(solver: str, reg: T) -> T | None:
+    """Give what a solver takes for `reg`: nothing, where it solves the linear programme."""
+    return reg if SOLVERS[solver].entropic else None
+
 
 def solve(problem: NamedProblem, solver: str = "Sinkhorn", **changes: Tensor | float | None) -> partialot.Solution:
     """Solve a named problem, with some of its arguments changed."""
     arguments = {"a": problem.a, "b": problem.b, "mass": problem.mass} | changes
     cost, given_reg = arguments.pop("cost", problem.cost), arguments.pop("reg", problem.reg)
-    reg = given_reg if solver == "Sinkhorn" else None
     assert isinstance(cost, Tensor)
-    return partialot.solve(cost, **arguments, reg=reg, solver=SOLVERS[solver])  # pyright: ignore[reportArgumentType]
+    return partialot.solve(cost, **arguments, reg=reg_for(solver, given_reg), solver=SOLVERS[solver])  # pyright: ignore[reportArgumentType]
 
 
 def assert_moves(solution: partialot.Solution, mass: Tensor | float, *, rtol: float) -> None:

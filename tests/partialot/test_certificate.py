@@ -10,7 +10,7 @@ import partialot
 from partialot.certificate import certify
 from tests.partialot.oracles import solve_by_highs
 from tests.partialot.problems import PROBLEMS, NamedProblem, balanced_problems, partial_problems, random_problem
-from tests.partialot.properties import SOLVERS, assert_certified, solve
+from tests.partialot.properties import SOLVERS, assert_certified, reg_for, solve
 
 pytestmark = pytest.mark.filterwarnings("ignore::partialot.ConvergenceWarning")
 
@@ -56,7 +56,7 @@ def test_mass_is_rerouted_along_paths_of_any_length() -> None:
     plan = torch.zeros_like(cost)
     plan.diagonal(-1).fill_(1.0)
     nothing = torch.zeros_like(weights)
-    certificate = certify(problem, plan, nothing, nothing, torch.tensor(0.0))
+    certificate = certify(problem, plan, nothing, torch.tensor(0.0))
     assert_close(certificate.plan, torch.eye(30, dtype=torch.float64), rtol=0.0, atol=1e-12)
     assert_close(certificate.primal.item(), 30.0)
 
@@ -107,7 +107,7 @@ def test_the_exact_solution_certifies_itself(problem: NamedProblem) -> None:
 def test_a_batch_has_one_certificate_a_problem(solver: str) -> None:
     cost = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     mass = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
-    reg = 0.1 if solver == "Sinkhorn" else None
+    reg = reg_for(solver, 0.1)
     certificate = partialot.solve(cost, mass=mass, reg=reg, solver=SOLVERS[solver]).certificate()
     assert certificate.plan.shape == (2, 3, 4, 5)
     for bound in (certificate.primal, certificate.dual, certificate.gap):

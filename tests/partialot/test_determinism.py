@@ -11,13 +11,13 @@ from torch.testing import assert_close
 import partialot
 from partialot.kernels import native
 from tests.partialot.problems import Batch, batches, random_problem
-from tests.partialot.properties import SINKHORN, SOLVERS
+from tests.partialot.properties import SINKHORN, SOLVERS, reg_for
 
 BOTH = pytest.mark.parametrize("solver", SOLVERS)
 
 
 def _solve(batch: Batch, solver: str) -> partialot.Solution:
-    reg = batch.reg if solver == "Sinkhorn" else None
+    reg = reg_for(solver, batch.reg)
     return partialot.solve(batch.cost, batch.a, batch.b, mass=batch.mass, reg=reg, solver=SOLVERS[solver])
 
 
@@ -39,7 +39,7 @@ def test_a_broadcast_batch_is_bit_equal_to_the_loop(solver: str, batch: Batch) -
         batch.a.shape[:-1],
         batch.b.shape[:-1],
         batch.mass.shape,
-        batch.reg.shape if solver == "Sinkhorn" else (),
+        batch.reg.shape if SOLVERS[solver].entropic else (),
     )
     assert together.plan.shape[:-2] == together.value.shape == together.n_iter.shape == expected
     for index in torch.cartesian_prod(*(torch.arange(size) for size in batch.shape)).reshape(-1, len(batch.shape)):
@@ -50,7 +50,7 @@ def test_a_broadcast_batch_is_bit_equal_to_the_loop(solver: str, batch: Batch) -
             problem.a,
             problem.b,
             mass=problem.mass,
-            reg=problem.reg if solver == "Sinkhorn" else None,
+            reg=reg_for(solver, problem.reg),
             solver=SOLVERS[solver],
         )
         _assert_same(together.plan.expand(*batch.shape, *together.plan.shape[-2:])[place], alone.plan, solver)
@@ -68,7 +68,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 @BOTH
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_reruns_and_threads_change_no_bit(solver: str, dtype: torch.dtype, threads: Callable[[int], None]) -> None:
-    cost, reg = torch.rand(3, 70, 90, dtype=dtype), 0.05 if solver == "Sinkhorn" else None
+    cost, reg = torch.rand(3, 70, 90, dtype=dtype), reg_for(solver, 0.05)
     plans = []
     for count in (1, 1, 2):
         threads(count)
@@ -88,7 +88,7 @@ def _strided(tensor: Tensor) -> Tensor:
 @BOTH
 @pytest.mark.parametrize("layout", [_transposed, _strided], ids=["transposed", "strided"])
 def test_the_layout_in_memory_changes_no_bit(solver: str, layout: Callable[[Tensor], Tensor]) -> None:
-    cost, reg = torch.rand(2, 20, 30, dtype=torch.float64), 0.05 if solver == "Sinkhorn" else None
+    cost, reg = torch.rand(2, 20, 30, dtype=torch.float64), reg_for(solver, 0.05)
     assert not layout(cost).is_contiguous()
     straight, other = (
         partialot.solve(tensor, mass=0.4, reg=reg, solver=SOLVERS[solver]) for tensor in (cost, layout(cost))
@@ -100,7 +100,7 @@ def test_the_layout_in_memory_changes_no_bit(solver: str, layout: Callable[[Tens
 def test_expanded_inputs_are_solved_as_their_copies(solver: str) -> None:
     cost = torch.rand(1, 5, 6, dtype=torch.float64).expand(3, 5, 6)
     weights = torch.full((1,), 0.2, dtype=torch.float64).expand(5)
-    reg = 0.05 if solver == "Sinkhorn" else None
+    reg = reg_for(solver, 0.05)
     expanded, copied = (
         partialot.solve(c, a, mass=0.4, reg=reg)
         for c, a in ((cost, weights), (cost.contiguous(), weights.contiguous()))
@@ -114,7 +114,7 @@ def test_inputs_are_never_changed(solver: str) -> None:
     given_tensors = [problem.cost, problem.a, problem.b, torch.tensor(0.6, dtype=torch.float64)]
     copies = [tensor.clone() for tensor in given_tensors]
     cost, a, b, mass = (tensor.requires_grad_() for tensor in given_tensors)
-    solution = partialot.solve(cost, a, b, mass=mass, reg=0.1 if solver == "Sinkhorn" else None)
+    solution = partialot.solve(cost, a, b, mass=mass, reg=reg_for(solver, 0.1))
     solution.value.backward()
     assert all(torch.equal(tensor, copy) for tensor, copy in zip(given_tensors, copies, strict=True))
 

@@ -81,7 +81,7 @@ def test_splitting_a_node_in_two_changes_no_value(solver: str, mass: float | Non
     split = solve(problem, solver, cost=torch.cat([problem.cost[:1], problem.cost]), a=a)
     whole = solve(problem, solver)
     assert_close(split.value, whole.value, rtol=EQUAL, atol=0.0)
-    if solver == "Sinkhorn":
+    if SOLVERS[solver].entropic:
         merged = torch.cat([split.plan[:2].sum(0, keepdim=True), split.plan[2:]])
         assert_close(merged, whole.plan, rtol=0.0, atol=EQUAL)
 

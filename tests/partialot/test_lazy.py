@@ -14,6 +14,8 @@ from partialot import blocks as blocks_module
 from partialot.geometry.costs import COSTS
 from tests.partialot.properties import EXACT, SINKHORN
 
+pytestmark = pytest.mark.usefixtures("small_blocks")
+
 
 def forbidding(x: Tensor, y: Tensor) -> Tensor:
     """A cost of the user's own: distances along the axes, long ways closed."""
@@ -24,13 +26,6 @@ def forbidding(x: Tensor, y: Tensor) -> Tensor:
 ALL_COSTS = {**{name: name for name in COSTS}, "own": forbidding}
 TIGHT = 1e-9
 """Two solves to 1e-12 in other orders of summation, and derivatives of either."""
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few blocks, the last of them shorter, in place of one."""
-    monkeypatch.setattr(blocks_module, "_BLOCK", 24)
-    monkeypatch.setattr(blocks_module, "_FEWEST_ROWS", 1)
 
 
 def features() -> tuple[Tensor, Tensor]:

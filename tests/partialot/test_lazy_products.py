@@ -12,6 +12,8 @@ from partialot import blocks as blocks_module
 from tests.partialot.properties import SINKHORN
 from tests.partialot.test_lazy import ALL_COSTS, features, weights
 
+pytestmark = pytest.mark.usefixtures("small_blocks")
+
 PRODUCTS: dict[str, Callable[[partialot.Solution, Tensor, Tensor], Tensor]] = {
     "apply": lambda solution, x, y: solution.apply(y),
     "apply_transpose": lambda solution, x, y: solution.apply_transpose(x),
@@ -19,13 +21,6 @@ PRODUCTS: dict[str, Callable[[partialot.Solution, Tensor, Tensor], Tensor]] = {
 }
 EVERY_PRODUCT = pytest.mark.parametrize("product", PRODUCTS)
 MASS, REG = (torch.tensor(number, dtype=torch.float64) for number in (0.6, 0.4))
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few blocks, the last of them shorter, in place of one."""
-    monkeypatch.setattr(blocks_module, "_BLOCK", 24)
-    monkeypatch.setattr(blocks_module, "_FEWEST_ROWS", 1)
 
 
 @EVERY_PRODUCT

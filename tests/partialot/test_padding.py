@@ -197,6 +197,18 @@ def test_features_that_problems_share_are_padding_only_where_none_uses_them() ->
         layer(x.unsqueeze(0), y, torch.tensor([[0.5, 0.25, 0.25]]))
 
 
+def test_zeros_beside_features_far_from_zero_cost_digits_and_copies_of_real_ones_do_not() -> None:
+    x, y = torch.rand(20, 3) + 1000, torch.rand(20, 3) + 1000
+    a = torch.cat((torch.full((20,), 1 / 20), torch.zeros(20)))
+    layer = TransportLoss(reg=0.1, mass=0.5)
+    expected = layer(x.double() - 1000, y.double() - 1000).item()
+    zeros, copies = (
+        layer(torch.cat((x, padding)), torch.cat((y, padding)), a, a).item() for padding in (torch.zeros(20, 3), x)
+    )
+    assert 0.01 < abs(zeros / expected - 1) < 0.1
+    assert abs(copies / expected - 1) < 1e-3
+
+
 def test_costs_of_the_padding_must_be_numbers_where_no_layer_makes_them() -> None:
     """`solve` gets a matrix and does not guess that a NaN was meant for padding."""
     cost, a, b = ragged().padded(nan)

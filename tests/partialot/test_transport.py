@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 import partialot
 from tests.partialot.problems import PARTIAL_PROBLEMS, PROBLEMS, NamedProblem, random_problem
-from tests.partialot.properties import SINKHORN, SOLVERS, TOLERANCES, assert_finite, assert_solves, solve
+from tests.partialot.properties import SINKHORN, SOLVERS, TOLERANCES, assert_finite, assert_solves, reg_for, solve
 
 BOTH = pytest.mark.parametrize("solver", SOLVERS)
 SAME = 1e-9
@@ -43,7 +43,7 @@ def test_mass_zero_is_the_empty_plan(solver: str) -> None:
     solution = solve(problem, solver)
     assert (solution.plan == 0).all()
     assert solution.value_linear == 0
-    divergence = 2 * torch.tensor(2.0, dtype=torch.float64).log() if solver == "Sinkhorn" else 0.0
+    divergence = 2 * torch.tensor(2.0, dtype=torch.float64).log() if SOLVERS[solver].entropic else 0.0
     assert_close(solution.value.item(), float(problem.reg * divergence), rtol=1e-12, atol=0.0)
     assert solution.converged
     assert_close(solution.slack_a, problem.a)
@@ -72,7 +72,7 @@ def test_full_mass_may_be_off_by_the_rounding_of_a_sum(solver: str, dtype: torch
         torch.nextafter(exact, -infinity),
         torch.ones((), dtype=dtype),
     ):
-        reg = 0.1 if solver == "Sinkhorn" else None
+        reg = reg_for(solver, 0.1)
         solution = partialot.solve(cost, weights, weights, mass=mass, reg=reg)
         assert_close(solution.plan.sum(), exact, rtol=64 * torch.finfo(dtype).eps, atol=0.0)
 
@@ -114,7 +114,7 @@ def test_constant_costs_give_the_value_mass_times_cost(solver: str) -> None:
     problem = next(problem for problem in PARTIAL_PROBLEMS if problem.name == "cost_constant")
     solution = solve(problem, solver)
     assert_close(solution.value_linear.item(), -1.5 * problem.moved, rtol=1e-10, atol=0.0)
-    if solver == "Sinkhorn":
+    if SOLVERS[solver].entropic:
         assert_rank_one(solution.plan)
 
 
@@ -153,7 +153,7 @@ def test_thin_problems_are_solved(solver: str, n: int, m: int, mass: float | Non
 @BOTH
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0), (0, 4, 5), (2, 0, 5)], ids=str)
 def test_empty_problems_have_empty_plans_of_value_zero(solver: str, shape: tuple[int, ...]) -> None:
-    reg = 0.1 if solver == "Sinkhorn" else None
+    reg = reg_for(solver, 0.1)
     a, b = torch.zeros(*shape[:-1]), torch.zeros(*shape[:-2], shape[-1])
     for mass in (None, 0.0):
         solution = partialot.solve(torch.zeros(shape), a, b, mass=mass, reg=reg)
@@ -167,7 +167,7 @@ def test_empty_problems_have_empty_plans_of_value_zero(solver: str, shape: tuple
 def test_ties_give_the_exact_value_and_the_same_plan_every_time(solver: str) -> None:
     cost, weights = torch.zeros(6, 6, dtype=torch.float64), torch.ones(6, dtype=torch.float64)
     cost[:3] = 1.0
-    reg = 0.05 if solver == "Sinkhorn" else None
+    reg = reg_for(solver, 0.05)
     first, second = (
         partialot.solve(cost, weights, weights, mass=4.0, reg=reg, solver=SOLVERS[solver]) for _ in range(2)
     )
@@ -185,7 +185,7 @@ def test_weights_default_to_uniform_of_total_one() -> None:
 @BOTH
 def test_dense_cost_is_the_same_as_its_tensor(solver: str) -> None:
     problem = random_problem()
-    reg = 0.1 if solver == "Sinkhorn" else None
+    reg = reg_for(solver, 0.1)
     geometry = partialot.DenseCost(problem.cost)
     bare = partialot.solve(problem.cost, problem.a, problem.b, mass=0.6, reg=reg)
     assert torch.equal(partialot.solve(geometry, problem.a, problem.b, mass=0.6, reg=reg).plan, bare.plan)

@@ -12,7 +12,7 @@ import pytest
 from fewshot import records
 from fewshot.cli import main
 from fewshot.evaluation.results import Result, read_result
-from fewshot.paper import Table, find_table, load_tables
+from fewshot.paper import PaperTable, find_table, load_tables
 from fewshot.records import CONFIGURATION, REPORT, RESULT
 from fewshot.reporting.report import Report
 from fewshot.run_config import RunConfig
@@ -27,7 +27,7 @@ WRITERS = {"pascal": write_voc, "coco": write_coco, "fss1000": write_fss}
 class Made:
     """A table that was made, with the results of its rows on fold 0."""
 
-    table: Table
+    table: PaperTable
     output: Path
     results: dict[str, Result]
     said: str

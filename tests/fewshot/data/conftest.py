@@ -4,18 +4,15 @@ import pytest
 
 from fewshot.data.index import Index
 from fewshot.data.pascal import Pascal
-from tests.fewshot.data import coco_tree
-from tests.fewshot.data.voc_tree import TRAIN, VAL, write_image_list, write_tree
+from fewshot.data.pools import EpisodePool
+from tests.fewshot.data import coco_tree, voc_tree
+from tests.fewshot.data.sampling_cases import LARGE, make_pool
 
 
 @pytest.fixture
 def voc_root(tmp_path: Path) -> Path:
     """A data folder with photographs, masks and the two lists `train.txt` and `val.txt`."""
-    root = tmp_path / "VOC2012"
-    write_tree(root, {**TRAIN, **VAL})
-    write_image_list(root / "train.txt", list(TRAIN))
-    write_image_list(root / "val.txt", list(VAL))
-    return root
+    return voc_tree.write_shared(tmp_path / "VOC2012")
 
 
 @pytest.fixture
@@ -34,3 +31,10 @@ def coco_root(tmp_path: Path) -> Path:
     root = tmp_path / "COCO"
     coco_tree.write_tree(root)
     return root
+
+
+@pytest.fixture
+def pool() -> EpisodePool:
+    """Twelve images: class 1 in images 0-7, class 2 in images 4-11."""
+    shown = [{1: LARGE}] * 4 + [{1: LARGE, 2: LARGE}] * 4 + [{2: LARGE}] * 4
+    return make_pool([dict(each) for each in shown])

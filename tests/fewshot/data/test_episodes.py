@@ -2,39 +2,21 @@ import dataclasses
 
 import pytest
 import torch
-from torch import Tensor
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from fewshot.data.augmentation import Augmentation
 from fewshot.data.boxes import SupportAnnotation
-from fewshot.data.episodes import TestEpisodes, TrainingEpisodes, collate, collate_tests
+from fewshot.data.collation import collate, collate_tests
+from fewshot.data.episodes import TestEpisodes, TrainingEpisodes
 from fewshot.data.fitting import Fit, restore_logits
 from fewshot.data.pools import Convention, EpisodePool, evaluation_pool, training_pool
 from fewshot.data.sampling import EpisodeSampler
 from fewshot.data.synthetic import Synthetic, SyntheticRecipe
 from fewshot.data.transforms import normalise_images
-from fewshot.episode import IGNORED, Episode
-from tests.fewshot.data.tiles import BASE, HEIGHT, NOVEL, RULE, WIDTH, Tiles
-
-PLAIN = Augmentation(size=64, scale=(1.0, 1.0), rotation_probability=0.0, blur_probability=0.0, flip_probability=0.0)
-MASKS = SupportAnnotation()
-
-
-def make_training(
-    convention: Convention = "keep", *, shot: int = 2, augmentation: Augmentation = PLAIN
-) -> TrainingEpisodes:
-    tiles = Tiles()
-    split = tiles.load_index(0).train
-    pool = training_pool(split, tiles.fold(0), convention=convention, rule=RULE)
-    return TrainingEpisodes(tiles, EpisodeSampler(pool, shot=shot), augmentation, seed=5, length=30)
-
-
-def make_test(fit: Fit, annotation: SupportAnnotation = MASKS) -> TestEpisodes:
-    tiles = Tiles()
-    pool = evaluation_pool(tiles.load_index(0).val, tiles.fold(0), rule=RULE)
-    specs = EpisodeSampler(pool, shot=2, order="walk").draw_many(0, 14)
-    return TestEpisodes(tiles, pool, specs, fit, annotation)
+from fewshot.episode import IGNORED
+from tests.fewshot.data.episode_cases import PLAIN, assert_equal, given, make_test, make_training
+from tests.fewshot.data.tiles import BASE, HEIGHT, NOVEL, WIDTH, Tiles
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +35,6 @@ def synthetic_training(synthetic: Synthetic) -> TrainingEpisodes:
 @pytest.fixture(scope="module")
 def synthetic_pool(synthetic: Synthetic) -> EpisodePool:
     return evaluation_pool(synthetic.load_index(0).val, synthetic.fold(0), rule=synthetic.draw_rule)
-
-
-def given(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None
-    return tensor
-
-
-def assert_equal(first: Episode, second: Episode) -> None:
-    for field in dataclasses.fields(Episode):
-        one, other = getattr(first, field.name), getattr(second, field.name)
-        assert (one is None) == (other is None), field.name
-        assert one is None or torch.equal(one, given(other)), field.name
 
 
 def test_a_training_episode_holds_the_images_and_masks_of_its_spec() -> None:
@@ -207,52 +177,3 @@ def test_a_negative_seed_is_refused() -> None:
 def test_no_episodes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Found `length = 0`\. Pass how many episodes"):
         TrainingEpisodes(Tiles(), make_training().sampler, PLAIN, seed=0, length=0)
-
-
-def test_a_batch_holds_its_episodes_in_their_order() -> None:
-    episodes = [make_training()[index] for index in range(3)]
-    batch = collate(episodes)
-    for row, episode in enumerate(episodes):
-        for field in dataclasses.fields(Episode):
-            assert torch.equal(getattr(batch, field.name)[row], getattr(episode, field.name)[0])
-
-
-def test_episodes_without_padding_are_valid_as_a_whole_beside_padded_ones() -> None:
-    padded = make_training()[0]
-    whole = dataclasses.replace(padded, query_valid=None, support_valid=None)
-    batch = collate([padded, whole])
-    assert torch.equal(given(batch.query_valid)[0], given(padded.query_valid)[0])
-    assert given(batch.query_valid)[1].all()
-    assert given(batch.support_valid)[1].all()
-    assert collate([whole, whole]).query_valid is None
-    assert collate([whole, whole]).support_valid is None
-
-
-def test_a_batch_of_tests_keeps_truths_of_different_sizes() -> None:
-    episodes = make_test(Fit(32))
-    tests = [episodes[index] for index in range(7)]
-    batch = collate_tests(tests)
-    assert batch.episode.query_image.shape == (7, 3, 32, 32)
-    assert {truth.shape for truth in batch.truths} == {(HEIGHT, WIDTH), (20, 20)}
-    assert batch.placements == tuple(test.placement for test in tests)
-    assert_equal(batch.episode, collate([test.episode for test in tests]))
-
-
-def test_a_batch_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Found none\. Leave the batch out"):
-        collate([])
-
-
-def test_episodes_of_different_shots_or_sizes_are_refused() -> None:
-    message = r"alike in shots and sizes\. Found .*\. Bring images to one size, and batch each number of shots"
-    for other in (make_training(shot=1), make_training(augmentation=dataclasses.replace(PLAIN, size=80))):
-        with pytest.raises(ValueError, match=message):
-            collate([make_training()[0], other[0]])
-
-
-@pytest.mark.parametrize("name", ["query_mask", "class_id"])
-def test_what_only_some_episodes_know_is_refused(name: str) -> None:
-    episode = make_training()[0]
-    with pytest.raises(ValueError, match=rf"must have `{name}`, or none\. Found it in 1 of 2\. Batch those without"):
-        collate([episode, dataclasses.replace(episode, **{name: None})])
-    assert getattr(collate([dataclasses.replace(episode, **{name: None})] * 2), name) is None

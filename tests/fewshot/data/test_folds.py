@@ -64,7 +64,7 @@ def test_a_fold_that_coco_has_not_is_refused(convention: CocoFolds) -> None:
 
 
 def test_an_unknown_convention_of_folds_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"interleaved or contiguous\. Found `every fourth`\. Correct its spelling"):
+    with pytest.raises(ValueError, match=r"interleaved, contiguous\. Found `folds = 'every fourth'`\. Correct its"):
         check_coco_folds("every fourth")
 
 

@@ -6,7 +6,14 @@ import torch
 
 from fewshot.data import synthetic
 from fewshot.data.pools import DrawRule, evaluation_pool, training_pool
-from fewshot.data.synthetic import LabelledImages, Split, Synthetic, SyntheticRecipe, generate_split, load_split
+from fewshot.data.synthetic import (
+    LabelledImages,
+    Synthetic,
+    SyntheticRecipe,
+    SyntheticSplit,
+    generate_split,
+    load_split,
+)
 
 SMALL = SyntheticRecipe(base_classes=4, novel_classes=2, base_images=15, novel_images=4)
 
@@ -86,7 +93,7 @@ def test_every_choice_changes_the_cache_key(change: dict[str, int]) -> None:
 
 
 def test_splits_have_keys_of_their_own() -> None:
-    splits: tuple[Split, Split] = ("base", "novel")
+    splits: tuple[SyntheticSplit, SyntheticSplit] = ("base", "novel")
     assert len({SMALL.key(split) for split in splits}) == 2
 
 

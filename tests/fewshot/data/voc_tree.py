@@ -45,10 +45,7 @@ def write_mask(path: Path, pixels: Mapping[int, int]) -> None:
         labels[start : start + count] = label
         start += count
     assert start <= PIXELS - VOID
-    image = Image.frombytes("P", (WIDTH, HEIGHT), labels.tobytes())
-    image.putpalette(voc_palette())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
+    _save_labels(path, labels)
 
 
 def write_objects(path: Path, objects: Mapping[int, tuple[int, int]]) -> None:
@@ -57,6 +54,10 @@ def write_objects(path: Path, objects: Mapping[int, tuple[int, int]]) -> None:
     labels[-VOID:] = 255
     for number, (start, stop) in objects.items():
         labels[start:stop] = number
+    _save_labels(path, labels)
+
+
+def _save_labels(path: Path, labels: np.ndarray) -> None:
     image = Image.frombytes("P", (WIDTH, HEIGHT), labels.tobytes())
     image.putpalette(voc_palette())
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,3 +83,11 @@ def write_pair_list(path: Path, pairs: Sequence[tuple[str, int]]) -> Path:
     """As HSNet's lists."""
     path.write_text("".join(f"{name}__{class_id:02}\n" for name, class_id in pairs), "utf-8")
     return path
+
+
+def write_shared(root: Path) -> Path:
+    """The tree that tests share, with the two lists `train.txt` and `val.txt`."""
+    write_tree(root, {**TRAIN, **VAL})
+    write_image_list(root / "train.txt", list(TRAIN))
+    write_image_list(root / "val.txt", list(VAL))
+    return root

@@ -1,7 +1,6 @@
 """Scores are exact counts at the photographs' own size, and whoever computes them, they are the same."""
 
 import json
-import logging
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,30 +20,25 @@ from fewshot.data.index import Index
 from fewshot.data.pools import EpisodePool
 from fewshot.data.storage import load_tensors, save_tensors
 from fewshot.episode import IGNORED
-from fewshot.evaluation.evaluate import evaluate, evaluate_fold
+from fewshot.evaluation.evaluate import evaluate
 from fewshot.evaluation.extraction import load_features
 from fewshot.evaluation.features import FeatureStore
 from fewshot.evaluation.metrics import Void
 from fewshot.evaluation.protocol import EpisodeList, list_episodes
-from fewshot.evaluation.results import Evaluation, Origin
+from fewshot.evaluation.results import Evaluation
 from fewshot.model.cmnet import CMNet
 from fewshot.model.config import CMNetConfig
-from tests.fewshot.photographs import CONFIG, FIT, build_network
+from tests.fewshot.photographs import CONFIG, FIT, build_network, without_time
 
 GLOO = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()),
     reason="this build of PyTorch has no gloo, over which two processes would talk",
 )
-UNTRAINED = Origin("none", None)
 
 
 @pytest.fixture
 def episodes(photo_pool: EpisodePool) -> EpisodeList:
     return list_episodes(photo_pool, CONFIG)[2]
-
-
-def without_time(evaluation: Evaluation) -> Evaluation:
-    return replace(evaluation, seconds=0.0)
 
 
 def count_by_hand(network: CMNet, data: Folder, episodes: EpisodeList, *, void: Void = "ignore") -> list[list[int]]:
@@ -189,53 +183,6 @@ def test_store_of_another_backbone_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"those of the network's own backbone\. Found"):
         evaluate(tiny_network, photographs, episodes, CONFIG, store=photo_store)
-
-
-def test_fold_is_evaluated_on_every_list(network: CMNet, photographs: Folder, photo_pool: EpisodePool) -> None:
-    result = evaluate_fold(network, photographs, 0, CONFIG, origin=UNTRAINED)
-    lists = list_episodes(photo_pool, CONFIG)
-    assert [(run.shot, run.seed, run.episode_hash) for run in result.runs] == [
-        (one.shot, one.seed, one.digest) for one in lists
-    ]
-    expected = evaluate(network, photographs, lists[3], CONFIG)
-    assert without_time(result.runs[3]) == without_time(expected)
-    first, second = (run.scores.miou for run in result.runs[:2])
-    spread = result.summarise(1)
-    assert spread.mean == pytest.approx((first + second) / 2)
-    assert spread.std == pytest.approx(abs(first - second) / 2**0.5)
-
-
-def test_fold_is_evaluated_from_features_in_a_folder(network: CMNet, photographs: Folder, tmp_path: Path) -> None:
-    pixels = evaluate_fold(network, photographs, 0, CONFIG, origin=UNTRAINED)
-    computed = evaluate_fold(network, photographs, 0, CONFIG, origin=UNTRAINED, cache=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 1
-    read = evaluate_fold(network, photographs, 0, CONFIG, origin=UNTRAINED, cache=tmp_path)
-    assert [run.scores for run in read.runs] == [run.scores for run in computed.runs]
-    assert computed.summarise(2).mean == pytest.approx(pixels.summarise(2).mean, abs=0.2)
-
-
-def test_features_that_are_too_large_to_keep_are_not_kept(
-    network: CMNet,
-    photographs: Folder,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr("fewshot.evaluation.evaluate.MAX_BYTES", 1000)
-    with caplog.at_level(logging.INFO):
-        found = evaluate_fold(network, photographs, 0, CONFIG, origin=UNTRAINED, cache=tmp_path)
-    assert "Features of 8 images would take" in caplog.text
-    assert not list(tmp_path.iterdir())
-    expected = evaluate_fold(network, photographs, 0, CONFIG, origin=UNTRAINED)
-    assert [run.scores for run in found.runs] == [run.scores for run in expected.runs]
-
-
-def test_lists_of_episodes_are_written_for_others(network: CMNet, photographs: Folder, tmp_path: Path) -> None:
-    drawn = evaluate_fold(network, photographs, 0, replace(CONFIG, episodes_folder=tmp_path), origin=UNTRAINED)
-    assert len(list(tmp_path.iterdir())) == len(drawn.runs) == 4
-    config = replace(CONFIG, shots=(2,), episodes_file=tmp_path / "episodes-2shot-seed8.json")
-    (given,) = evaluate_fold(network, photographs, 0, config, origin=UNTRAINED).runs
-    assert without_time(given) == replace(without_time(drawn.runs[3]), seed=None)
 
 
 def work(rank: int, folder: Path, config: CMNetConfig, data: Folder, episodes: EpisodeList, digest: str) -> None:

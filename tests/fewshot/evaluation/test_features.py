@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from fewshot.data.boxes import SupportAnnotation
-from fewshot.data.episodes import TestEpisodes, collate_tests
+from fewshot.data.collation import collate_tests
+from fewshot.data.episodes import TestEpisodes
 from fewshot.data.fitting import Fit, Mode
 from fewshot.data.folder import Folder
 from fewshot.data.folds import Fold

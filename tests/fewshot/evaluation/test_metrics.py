@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from fewshot.episode import IGNORED
-from fewshot.evaluation.metrics import SegmentationScore, count_pixels, sum_over_ranks
+from fewshot.evaluation.metrics import SegmentationScore, count_overlap, sum_over_ranks
 
 CLASSES = (1, 2)
 
@@ -83,7 +83,7 @@ def test_update_gives_the_counts_of_each_episode() -> None:
 
 
 def test_unknown_pixels_may_count_as_background() -> None:
-    counts = count_pixels(PREDICTION, TRUTH, void="background")
+    counts = count_overlap(PREDICTION, TRUTH, void="background")
     assert counts[0].tolist() == [[1, 3], [1, 3]], "what was found on the unknown pixel is wrong now"
     score = SegmentationScore(CLASSES, void="background")
     score.update(PREDICTION, TRUTH, CLASS_ID)

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from fewshot.data.episode_lists import hash_episodes, save_episodes
 from fewshot.data.folder import Folder
 from fewshot.data.index import Index
 from fewshot.data.pools import DrawRule, EpisodePool
-from fewshot.data.sampling import EpisodeSampler, EpisodeSpec, hash_episodes, save_episodes
+from fewshot.data.sampling import EpisodeSampler, EpisodeSpec
 from fewshot.evaluation.protocol import EpisodeList, EvaluationConfig, list_episodes, open_pool
 from tests.fewshot.photographs import CONFIG
 

@@ -6,7 +6,14 @@ import torch
 from PIL import Image
 
 from fewshot.data.folder import Folder
-from fewshot.reporting.answers import FILE_NAMES, PICTURED, Answer, compose_report, summarise_answer, write_answer
+from fewshot.reporting.answers import (
+    FILE_NAMES,
+    PICTURED,
+    AnswerSummary,
+    compose_report,
+    summarise_answer,
+    write_answer,
+)
 from fewshot.reporting.report import Report, Section, Table, render_report
 from fewshot.segmenter import Segmentation, Segmenter
 from tests.fewshot.photographs import FIT, build_network
@@ -109,7 +116,7 @@ def test_the_report_without_transport_speaks_of_none(plain: Segmentation) -> Non
 
 def test_the_report_of_a_folder_lists_all_and_shows_the_first(found: Segmentation) -> None:
     shown = [summarise_answer(found, f"{number}.png", pictured=True) for number in range(2)]
-    others = [Answer(f"{number}.png", (30, 40), 0.1, 0.9, 0.5, 0.5, None) for number in range(2, PICTURED + 1)]
+    others = [AnswerSummary(f"{number}.png", (30, 40), 0.1, 0.9, 0.5, 0.5, None) for number in range(2, PICTURED + 1)]
     report = compose_report([*shown, *others], MAKING)
     assert len(list_rows(report).rows) == PICTURED + 1
     assert report.sections[0].folded

@@ -9,9 +9,8 @@ from fewshot.data.folder import Folder
 from fewshot.evaluation.evaluate import evaluate_fold
 from fewshot.evaluation.results import Evaluation, Origin, Result
 from fewshot.model.cmnet import CMNet
-from fewshot.paper import Printed, Table, TableRow
-from fewshot.reporting.report import Section
-from fewshot.reporting.report import Table as ReportTable
+from fewshot.paper import PaperTable, Printed, TableRow
+from fewshot.reporting.report import Section, Table
 from fewshot.reporting.summaries import list_scores, paper_section, pool_classes, result_sections, subtract_baseline
 from tests.fewshot.photographs import CONFIG
 
@@ -36,9 +35,9 @@ def shift(result: Result, points: float) -> Result:
     return replace(result, runs=tuple(move(run) for run in result.runs))
 
 
-def find_table(sections: tuple[Section, ...], title: str) -> ReportTable:
+def find_table(sections: tuple[Section, ...], title: str) -> Table:
     (section,) = (one for one in sections if one.title == title)
-    return next(part for part in section.parts if isinstance(part, ReportTable))
+    return next(part for part in section.parts if isinstance(part, Table))
 
 
 def test_scores_of_one_result_are_those_of_its_lists(result: Result) -> None:
@@ -128,11 +127,11 @@ def test_the_papers_numbers_stand_beside_ours() -> None:
         TableRow("w/ partial", "rows/partial", {1: Printed(59.5)}),
         TableRow("w/ prior", "rows/prior", {1: Printed(60.2)}),
     )
-    table = Table("III", "Transport and prior", "miou", "pascal", rows)
+    table = PaperTable("III", "Transport and prior", "miou", "pascal", rows)
     section = paper_section(table, {"baseline": {1: [50.0, 52.0], 5: [60.5]}, "w/ partial": {1: [60.0]}})
     assert section.title == "Table III: Transport and prior"
     (found,) = section.parts
-    assert isinstance(found, ReportTable)
+    assert isinstance(found, Table)
     assert found.rows == (
         ("baseline", "51.0 ± 1.4", 59.1, "-8.1", "60.5", 60.0, "+0.5"),
         ("w/ partial", "60.0", 59.5, "+0.5", None, None, None),

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 import partialot
 from tests.partialot.oracles import solve_by_highs
 from tests.partialot.problems import random_problem
-from tests.partialot.properties import SINKHORN, SOLVERS, assert_finite, solve
+from tests.partialot.properties import SINKHORN, SOLVERS, assert_finite, reg_for, solve
 
 pytestmark = pytest.mark.timeout(60)
 BOTH = pytest.mark.parametrize("solver", SOLVERS)
@@ -193,7 +193,7 @@ def test_copies_made_with_a_negative_step_are_solved_as_the_originals(solver: st
 
 @BOTH
 def test_sixteen_threads_give_the_bits_of_one(solver: str) -> None:
-    cost, reg = torch.rand(2, 60, 70), 0.05 if solver == "Sinkhorn" else None
+    cost, reg = torch.rand(2, 60, 70), reg_for(solver, 0.05)
     before, plans = torch.get_num_threads(), []
     try:
         for count in (1, 16):

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 import partialot
 from tests.partialot.oracles import largest_mass, solve_by_highs
 from tests.partialot.problems import costs, random_problem, weights
-from tests.partialot.properties import SOLVERS, assert_finite, solve
+from tests.partialot.properties import SOLVERS, assert_finite, reg_for, solve
 
 pytestmark = pytest.mark.timeout(60)
 BOTH = pytest.mark.parametrize("solver", SOLVERS)
@@ -123,4 +123,4 @@ def test_one_infeasible_problem_of_a_batch_is_named(solver: str) -> None:
     cost[1, :, :] = inf
     cost[1, 0, 0] = 0.5
     with pytest.raises(partialot.InfeasibleProblemError, match=r"problem 1"):
-        partialot.solve(cost, mass=0.9, reg=0.1 if solver == "Sinkhorn" else None)
+        partialot.solve(cost, mass=0.9, reg=reg_for(solver, 0.1))
