@@ -31,17 +31,20 @@ def compare(workload: Workload, rounds: int) -> dict[str, dict[str, float | str 
     exact = true_derivative(cost, upstream, workload)
     runs = {name: prepare(cost, upstream, workload) for name, prepare in derivatives(workload)}
     # The first run compiles, and warms caches and pages.
-    errors = {name: ((run()[0].double() - exact).norm() / exact.norm()).item() for name, run in runs.items()}
-    right = {name: run for name, run in runs.items() if errors[name] <= WRONG}
+    verdicts = {name: judge(run, exact) for name, run in runs.items()}
+    right = {name: run for name, run in runs.items() if verdicts[name][1] is None}
     times = take_turns(right, rounds, title(workload))
-    return {
-        name: {
-            "error": finite(error),
-            "fault": None if error <= WRONG else f"derivative wrong by {error:.2g} of its norm",
-            **times.get(name, {}),
-        }
-        for name, error in errors.items()
-    }
+    return {name: {"error": error, "fault": fault, **times.get(name, {})} for name, (error, fault) in verdicts.items()}
+
+
+def judge(run: Derivative, exact: Tensor) -> tuple[float | None, str | None]:
+    """Give the error of the derivative and what is to be said against it."""
+    try:
+        found = run()[0]
+    except Exception as error:
+        return None, f"raised {type(error).__name__}"
+    error = ((found.double() - exact).norm() / exact.norm()).item()
+    return finite(error), None if error <= WRONG else f"derivative wrong by {error:.2g} of its norm"
 
 
 def true_derivative(cost: Tensor, upstream: Tensor, workload: Workload) -> Tensor:

@@ -14,6 +14,9 @@ from workload import Workload
 
 from peers.border import border, strip
 
+_RIDGE = 1e-3
+"""What OTT's documentation of implicit differentiation has for systems with constants in their kernel."""
+
 INSTALLED = importlib.util.find_spec("ott") is not None
 
 
@@ -84,7 +87,10 @@ def _compile(workload: Workload, iterations: int, momentum: float, anderson: int
 @cache
 def _compile_derivative(workload: Workload) -> tuple[Any, Any]:
     jax, solver = importlib.import_module("jax"), importlib.import_module("ott.solvers.linear.sinkhorn")
-    step = solver.Sinkhorn(threshold=workload.error, max_iterations=2000)
+    implicit: Any = importlib.import_module("ott.solvers.linear.implicit_differentiation")
+    # Potentials are free up to a constant; without this the linear system of balanced problems gave NaN.
+    ways = implicit.ImplicitDiff(solver_kwargs={"ridge_kernel": _RIDGE})
+    step = solver.Sinkhorn(threshold=workload.error, max_iterations=2000, implicit_diff=ways)
 
     def plan(matrix: Any, weights: Any) -> Any:
         return step(_problem(matrix, weights, workload.reg)).matrix[: workload.nodes, : workload.nodes]

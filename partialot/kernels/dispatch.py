@@ -9,6 +9,9 @@ from partialot.kernels import border, cpu, reference
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, RowSums, RowUpdate
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, first_pass
 
+_CHEAP = 1 << 15
+"""Entries of a problem whose sweeps are cheap: 10 microseconds each."""
+
 
 def gains_by_storing(matrix: Tensor) -> bool:
     """Tell whether passes over a stored kernel are faster than those over the cost.
@@ -17,6 +20,11 @@ def gains_by_storing(matrix: Tensor) -> bool:
     beside it, storing gains nothing.
     """
     return matrix.device.type == "cpu"
+
+
+def sweeps_are_cheap(matrix: Float[Tensor, "batch n m"]) -> bool:
+    """Tell whether dozens of sweeps cost less than one decision that is not made beside them, as steps need many."""
+    return cpu.available(matrix) and matrix.shape[-2] * matrix.shape[-1] <= _CHEAP
 
 
 def row_pass(entries: Entries, update: RowUpdate) -> RowSums:

@@ -3,9 +3,9 @@
 What a sweep is, is defined by `reference.row_pass`, `border.measure` and `border.update`; how far its updates go, by
 `solvers.acceleration`. A problem's stretch ends with a pass whose sweep is not yet made: where its violation is small
 enough or at its floor, where it stalls, where a sum left the range of the type, where the potentials have left those
-the kernel was stored at, or after the sweeps it was given. Whoever goes on from there does what a sweep at a time would
-have done, so that a stretch without any sweep, as here, is one too: what can make more saves the dozens of small
-operations that it takes to decide nothing.
+the kernel was stored at or have come to rest where it should be, or after the sweeps it was given. Whoever goes on from
+there does what a sweep at a time would have done, so that a stretch without any sweep, as here, is one too: what can
+make more saves the dozens of small operations that it takes to decide nothing.
 """
 
 from dataclasses import dataclass
@@ -99,6 +99,7 @@ class Limits(NamedTuple):
         tol: Violation that is small enough.
         floor: Violation that rounding may explain once nothing falls any more.
         reach: How far potentials may travel.
+        settled: Where the kernel is not stored and no potential moves further, it is to be.
         sweeps: Most sweeps; 0 for a pass alone.
         held: Passes of this stretch before which a large ω is held at 1.
     """
@@ -106,6 +107,7 @@ class Limits(NamedTuple):
     tol: Tensor
     floor: Tensor
     reach: Tensor
+    settled: Tensor
     sweeps: Tensor
     held: Tensor
 

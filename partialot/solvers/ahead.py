@@ -11,7 +11,7 @@ from partialot.kernels.primitives import RowSums
 from partialot.kernels.stretch import Limits, Progress, Rules, State
 from partialot.solvers import acceleration, annealing
 from partialot.solvers.loop import NEAR_FLOOR, PATIENCE, Loop
-from partialot.solvers.newton import SUSPECT, Newton
+from partialot.solvers.newton import NEARLY, STUCK, SUSPECT, Newton
 
 _LONGEST = 1 << 27
 """Entries of a problem read in one call at most: a tenth of a second, for which nobody can interrupt it."""
@@ -29,7 +29,7 @@ def sum_rows(loop: Loop, newton: Newton | None) -> RowSums:
     watch = loop.annealing.watch
     nothing, endless = torch.zeros_like(loop.mass), torch.full_like(loop.mass, torch.inf)
     pause = endless if newton is None else newton.pause
-    held = nothing if newton is None else (loop.annealing.schedule.probe - watch.age) * watch.watched
+    held = nothing if newton is None else (loop.annealing.schedule.held - watch.age) * watch.watched
     # The start's own violation is measured after the first pass.
     waits = loop.annealing.under_way | ((loop.made == 0) & loop.measures_start)
     left = (loop.sweeps - loop.made - loop.products).clamp(max=_LONGEST // (loop.f.shape[1] * loop.g.shape[1]))
@@ -37,9 +37,9 @@ def sum_rows(loop: Loop, newton: Newton | None) -> RowSums:
     found = loop.gibbs.stretch(
         loop.marginals,
         State(loop.iterate, loop.relaxation.pace, Progress(loop.best, loop.stalled, endless), watch),
-        Limits(loop.tol, NEAR_FLOOR * loop.floor, endless, sweeps, held),
+        Limits(loop.tol, (NEAR_FLOOR if newton is None else NEARLY) * loop.floor, endless, endless, sweeps, held),
         loop.running,
-        _rules(loop.annealing.schedule),
+        _rules(loop.annealing.schedule, PATIENCE if newton is None else STUCK),
     )
     iterate, loop.relaxation.pace, progress, watch = found.state
     loop.take(iterate)
@@ -51,9 +51,9 @@ def sum_rows(loop: Loop, newton: Newton | None) -> RowSums:
     return found.rows
 
 
-def _rules(schedule: annealing.Schedule) -> Rules:
+def _rules(schedule: annealing.Schedule, patience: int) -> Rules:
     return Rules(
-        patience=PATIENCE,
+        patience=patience,
         warm_up=acceleration.WARM_UP,
         steady=acceleration.STEADY,
         window=acceleration.WINDOW,

@@ -38,6 +38,8 @@ class Schedule(NamedTuple):
         fewest: The range of the costs over the regularisation, relative to `start`, from which annealing pays.
         fastest: Between one regularisation and the next where the last was easy.
         longest: Reads of the costs after which a level is left at the latest.
+        held: The sweep up to which no factor of over-relaxation may be large, so that plain sweeps are measured.
+        step: Sweeps at a problem's own regularisation before its first Newton step; where it was annealed, none.
     """
 
     window: int
@@ -48,6 +50,8 @@ class Schedule(NamedTuple):
     fewest: float
     fastest: float
     longest: float
+    held: int
+    step: int
 
     @property
     def first(self) -> int:
@@ -65,11 +69,20 @@ class Schedule(NamedTuple):
         return self.stalled**self.window
 
 
-_SWEEPING = Schedule(window=8, probe=16, stalled=0.97, again=16, start=32.0, fewest=2.0, fastest=2.0, longest=40.0)
+SWEEPING = Schedule(
+    window=8, probe=16, stalled=0.97, again=16, start=32.0, fewest=2.0, fastest=2.0, longest=40.0, held=0, step=0
+)
 """Levels cost as many sweeps as over-relaxed ones at the end: only what stalls gains."""
 
-_STEPPING = Schedule(window=4, probe=9, stalled=0.9, again=32, start=6.0, fewest=10.0, fastest=4.0, longest=200.0)
+STEPPING = Schedule(
+    window=4, probe=9, stalled=0.9, again=32, start=6.0, fewest=10.0, fastest=4.0, longest=200.0, held=9, step=40
+)
 """With Newton steps levels are cheap, but begin where potentials have nowhere far to go: steps are short."""
+
+PATIENT = Schedule(
+    window=40, probe=160, stalled=0.96, again=320, start=6.0, fewest=10.0, fastest=4.0, longest=200.0, held=0, step=320
+)
+"""The same where sweeps are cheap beside all that surrounds a step: as many as take no longer than a few steps."""
 
 _EASILY = 0.1
 """What of the violation allowed at the end of a level is left where it was easy."""
@@ -89,19 +102,19 @@ class Annealing:
         pending: Whether any problem is annealed or may still be; where none is, nothing need be observed.
     """
 
-    def __init__(self, problem: BorderedProblem, sweeps: int, *, wanted: bool, newton: bool = False) -> None:
+    def __init__(self, problem: BorderedProblem, sweeps: int, schedule: Schedule, *, wanted: bool) -> None:
         """Begin at the problems' own regularisation.
 
         Args:
             problem: The batch.
             sweeps: Most sweeps there will be; annealing begins only where it can end within them.
+            schedule: When to begin.
             wanted: Whether to anneal at all.
-            newton: Whether levels are solved with Newton steps.
         """
         lowest, highest = (x.reshape(-1) for x in (problem.problem.lowest, problem.problem.highest))
         self.target = 1 / problem.scale.detach()
         self.unit = self.target.clone()
-        self.schedule = _STEPPING if newton else _SWEEPING
+        self.schedule = schedule
         start = self.schedule.start / (highest - lowest).clamp(min=torch.finfo(lowest.dtype).tiny)
         levels = (self.target / start).clamp(min=1.0).log2().ceil() + 1
         self._longest = ((sweeps - self.schedule.again) / (levels + 1)).floor().clamp(max=self.schedule.longest)
@@ -120,8 +133,8 @@ class Annealing:
 
     @property
     def probed(self) -> Bool[Tensor, " batch"]:
-        """Which problems have their pace measured, which wants plain sweeps."""
-        return self._may_begin & (self._age < self.schedule.probe)
+        """Which problems have their pace measured by plain sweeps."""
+        return self._may_begin & (self._age < self.schedule.held)
 
     @property
     def left(self) -> Float[Tensor, " batch"]:

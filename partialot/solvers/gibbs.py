@@ -71,16 +71,15 @@ class GibbsKernel:
         Args:
             marginals: The weights.
             state: Where sweeps stand; what it says of how far potentials travelled is replaced.
-            limits: When stretches end; likewise `reach`.
+            limits: When stretches end; likewise `reach` and `settled`.
             running: The problems to go on with.
             rules: By which sweeps are judged.
         """
         kernels = self._kernels(self._choose(state.iterate.f[:, :-1], state.iterate.g[:, :-1], running))
-        # What is not stored is to be as soon as may be, if ever it pays.
-        sweeps = torch.where(self._is_stored, limits.sweeps, 0.0) if self._gains else limits.sweeps
         reach = torch.where(self._is_stored, self._reach, torch.inf)
+        settled = torch.full_like(reach, _SETTLED if self._gains else -torch.inf)
         state = state._replace(progress=state.progress._replace(travelled=self._travelled))
-        limits = limits._replace(sweeps=sweeps, reach=reach)
+        limits = limits._replace(reach=reach, settled=settled)
         found = dispatch.stretch(kernels, marginals, state, limits, rules)
         iterate, self._travelled = found.state.iterate, found.state.progress.travelled
         self._last = iterate.f[:, :-1], iterate.g[:, :-1]

@@ -11,7 +11,7 @@ from partialot.kernels import dispatch
 from partialot.kernels.border import log_dummy, log_sum_exp
 from partialot.kernels.primitives import Iterate, Marginals, RowSums, RowUpdate
 from partialot.solvers.acceleration import Relaxation
-from partialot.solvers.annealing import Annealing
+from partialot.solvers.annealing import SWEEPING, Annealing, Schedule
 from partialot.solvers.base import Potentials, SolverResult, Status
 from partialot.solvers.gibbs import GibbsKernel
 
@@ -56,7 +56,7 @@ class Loop:
         over_relaxation: bool,
         annealing: bool,
         sweeps: int,
-        newton: bool = False,
+        schedule: Schedule = SWEEPING,
     ) -> None:
         self.problem, self.gibbs, self.ranks = problem, GibbsKernel(problem), problem.problem.ranks
         self.a, self.b = _Sides.of(problem.a), _Sides.of(problem.b)
@@ -74,7 +74,7 @@ class Loop:
         # Sums that agree to the last bit say no more than that.
         self.can_tell: Tensor = self.tol >= torch.finfo(problem.problem.a.dtype).eps
         self.relaxation = Relaxation(self.mass, wanted=over_relaxation)
-        self.annealing = Annealing(problem, sweeps, wanted=annealing and init is None, newton=newton)
+        self.annealing = Annealing(problem, sweeps, schedule, wanted=annealing and init is None)
         self.running: Tensor = torch.ones_like(self.mass, dtype=torch.bool)
         self.column_error: Tensor = torch.full_like(self.mass, torch.inf)
         self.edge_share, self.corner = self.mass.clone(), torch.zeros_like(self.mass)

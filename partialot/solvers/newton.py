@@ -7,8 +7,6 @@ kernel, and g moves along δ as far as the dual gains enough (truncated Newton: 
 A step begins from the sums of a sweep and ends in those of the next, so that none is read twice.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -16,15 +14,17 @@ from torch import Tensor
 from partialot.kernels import dispatch
 from partialot.kernels.conjugate_gradient import conjugate_gradient
 from partialot.kernels.primitives import RowSums
-
-if TYPE_CHECKING:
-    from partialot.solvers.loop import Loop
+from partialot.solvers.loop import Loop
 
 SUSPECT = 1.4
 """Factors of over-relaxation that wait until it is known whether their problem stalls."""
 
-_FIRST = 40
-"""Sweeps at a problem's own regularisation before the first step; where it was annealed, none."""
+STUCK = 20
+"""Sweeps without a tenth of progress after which a small violation asks for the first step: large factors of
+over-relaxation amplify rounding."""
+
+NEARLY = 1024.0
+"""Times the rounding error that is small."""
 
 _WORTH = 0.5
 """What of the error may be left from one step to the next for them to go on at that pace."""
@@ -63,22 +63,30 @@ class Newton:
     """Decides when a problem gets a step, and takes it.
 
     While a problem is annealed, every other read of the matrix is followed by a step. At its own regularisation it goes
-    on like that if it was annealed, if it stalls too near the first level for that, or from the fortieth sweep, as long
-    as steps are worth their products.
+    on like that if it was annealed, if it stalls too near the first level for that, if it stands still near the
+    rounding error, or from a certain sweep on, as long as steps are worth their products.
     """
 
-    def __init__(self, like: Float[Tensor, " batch"], sweeps: int) -> None:
+    def __init__(self, like: Float[Tensor, " batch"], sweeps: int, first: int) -> None:
+        """Begin with no step.
+
+        Args:
+            like: One number for each problem.
+            sweeps: Most reads of the kernel there may be.
+            first: Sweeps at a problem's own regularisation before its first step; where it was annealed, none.
+        """
         self._sweeps = sweeps
-        self._age, self._next = torch.zeros_like(like), torch.full_like(like, _FIRST)
+        self._age, self._next = torch.zeros_like(like), torch.full_like(like, first)
         self._interval, self._before = torch.ones_like(like), torch.full_like(like, torch.inf)
         self._chosen = torch.zeros_like(like, dtype=torch.bool)
         self._is_first, self._is_stiff = ~self._chosen, self._chosen.clone()
 
-    def choose(self, loop: "Loop") -> None:
+    def choose(self, loop: Loop) -> None:
         """Choose the problems that are to step from the next sum of the rows, which has to be an exact update."""
         annealed, relaxation = loop.annealing.under_way, loop.relaxation
         self._age = torch.where(annealed, 0.0, self._age + 1)
-        self._next = torch.where(annealed | (loop.annealing.near & self._is_first), 0.0, self._next)
+        stuck = (loop.stalled >= STUCK) & (loop.best <= NEARLY * loop.floor)
+        self._next = torch.where(annealed | (self._is_first & (loop.annealing.near | stuck)), 0.0, self._next)
         self._chosen = (annealed | (self._age >= self._next)) & loop.running
         if loop.annealing.pending or bool(self._chosen.any()):
             relaxation.hold(self._chosen | (loop.annealing.probed & (relaxation.omega > SUSPECT)))
@@ -92,7 +100,7 @@ class Newton:
         """Count sweeps that were made without asking."""
         self._age = self._age + made
 
-    def step(self, loop: "Loop", rows: RowSums) -> RowSums:
+    def step(self, loop: Loop, rows: RowSums) -> RowSums:
         """Move the potentials of the targets where that is due, and give the sums of the rows at the new ones.
 
         Args:
@@ -130,7 +138,7 @@ class Newton:
         self._judge(loop, chosen, stepped, (length < 1) | (tried > 1))
         return rows
 
-    def _judge(self, loop: "Loop", chosen: Tensor, stepped: Tensor, shortened: Tensor) -> None:
+    def _judge(self, loop: Loop, chosen: Tensor, stepped: Tensor, shortened: Tensor) -> None:
         """Have the problems wait for their next step whose last one, or this one, was worth little.
 
         A shortened step is on its way to where the next are not: what is left of the error says nothing then.
@@ -144,7 +152,7 @@ class Newton:
 
 
 def _search(
-    loop: "Loop", rows: RowSums, now: "_Plan", way: Tensor, going: Bool[Tensor, " batch"]
+    loop: Loop, rows: RowSums, now: "_Plan", way: Tensor, going: Bool[Tensor, " batch"]
 ) -> tuple[RowSums, Bool[Tensor, " batch"], Float[Tensor, " batch"]]:
     """Go along a way as far as the dual gains enough; give the sums there, who got anywhere, and the reads it took."""
     running, used, g = loop.running, loop.used, loop.g
@@ -175,7 +183,7 @@ def _search(
 class _Plan:
     """The bordered plan whose rows are right, by the stored kernel."""
 
-    def __init__(self, loop: "Loop", rows: RowSums) -> None:
+    def __init__(self, loop: Loop, rows: RowSums) -> None:
         edge = loop.edge_sum().unsqueeze(-1)
         inner = loop.f[:, :-1] + rows.moved
         f = torch.cat((inner, loop.f[:, -1:] - edge), dim=-1)

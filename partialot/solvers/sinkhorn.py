@@ -16,10 +16,14 @@ from partialot.augmentation import BorderedProblem
 from partialot.communicator import ALONE
 from partialot.kernels import dispatch
 from partialot.solvers.ahead import sum_rows
+from partialot.solvers.annealing import PATIENT, STEPPING, SWEEPING
 from partialot.solvers.base import Potentials, Solver, SolverResult
 from partialot.solvers.capped import CappedLoop
 from partialot.solvers.loop import Loop
 from partialot.solvers.newton import Newton
+
+_PLENTY = 1000
+"""Sweeps from which on some hundreds may be spent on doing without steps."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,10 @@ class Sinkhorn(Solver):
         kind = CappedLoop if problem.problem.formulation == "capped" else Loop
         # All rows in one place, and the usual sweeps.
         matrix = problem.matrix if kind is Loop and problem.problem.ranks is ALONE else None
-        steps = self.newton and matrix is not None and dispatch.gains_by_storing(matrix)
+        schedule = SWEEPING
+        if self.newton and matrix is not None and dispatch.gains_by_storing(matrix):
+            patient = self.max_iter >= _PLENTY and dispatch.sweeps_are_cheap(matrix)
+            schedule = PATIENT if patient else STEPPING
         loop = kind(
             problem,
             init,
@@ -84,9 +91,9 @@ class Sinkhorn(Solver):
             over_relaxation=self.over_relaxation,
             annealing=self.annealing,
             sweeps=int(self.max_iter),
-            newton=steps,
+            schedule=schedule,
         )
-        newton = Newton(loop.mass, int(self.max_iter)) if steps else None
+        newton = Newton(loop.mass, int(self.max_iter), schedule.step) if schedule.step else None
         while True:
             rows = sum_rows(loop, newton) if matrix is not None else loop.sum_rows()
             loop.judge(rows)

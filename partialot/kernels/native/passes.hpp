@@ -21,7 +21,7 @@ constexpr int64_t kLongRows = 1 << 20;  // numbers in a chunk that are work enou
 constexpr int64_t kMostChunks = 32;  // of a problem
 constexpr int64_t kMostRows = 64;    // of a group, whose entries are to stay in cache:
 constexpr int64_t kGroupBytes = 1 << 16;
-constexpr int64_t kShared = 1 << 14;  // entries that are worth a second thread
+constexpr int64_t kShared = 1 << 17;  // entries of a pass that are worth a second thread: 50 microseconds
 
 enum Mode : int8_t { kSkip = 0, kFromCost = 1, kFromKernel = 2, kStoring = 3 };
 

@@ -8,6 +8,7 @@
 namespace {
 
 constexpr int64_t kSmall = 1 << 18;  // entries of a problem that one thread sweeps
+constexpr int64_t kMany = 1 << 15;   // entries of a batch that are worth a second thread for a stretch
 
 // See `Rules` of the primitives.
 struct Rules {
@@ -67,7 +68,7 @@ struct Watch {
   }
 };
 
-struct Limits { const double *tol, *floor, *reach, *sweeps, *held; };
+struct Limits { const double *tol, *floor, *reach, *settled, *sweeps, *held; };
 
 template <typename T> struct Stretch {
   Matrices<T> matrices;  // their rows and columns are room for those of a pass
@@ -131,11 +132,12 @@ template <typename T> struct Stretch {
     measure_one(border, p, rows.log_total, rows.fraction, edge, error, moved);
     const double wrong = error[p], best = std::min(wrong, progress.best[p]);
     const double stalled = wrong < 0.9 * progress.best[p] ? 0 : progress.stalled[p] + 1;
-    if (wrong <= limits.tol[p] || (stalled >= rules.patience && wrong <= limits.floor[p])) return false;
+    if (wrong <= limits.tol[p] || (stalled >= rules.patience && best <= limits.floor[p])) return false;
     if (watch.stalls(rules, p, wrong, best)) return false;
     update_one(border, update, p);
-    const double travelled = progress.travelled[p] + distance(p);
+    const double moved = distance(p), travelled = progress.travelled[p] + moved;
     if (wild[p] || !(travelled <= limits.reach[p])) return false;
+    if (mode[p] == kFromCost && moved <= limits.settled[p]) return false;
     take(p);
     progress.best[p] = best, progress.stalled[p] = stalled, progress.travelled[p] = travelled;
     pace.observe(rules, p, wrong);
@@ -169,7 +171,7 @@ template <typename T> void run(Stretch<T> stretch) {
   const int64_t entries = stretch.border.n * stretch.border.m * batch;
   const bool alone = batch > 1 && (entries <= batch * kSmall || stretch.matrices.chunks() < 2 * threads);
   if (alone) {
-#pragma omp parallel for schedule(dynamic) num_threads(threads) firstprivate(stretch) if (entries >= kShared)
+#pragma omp parallel for schedule(dynamic) num_threads(threads) firstprivate(stretch) if (entries >= kMany)
     for (int64_t p = 0; p < batch; ++p) stretch.run(p, true);
   } else {
     for (int64_t p = 0; p < batch; ++p) stretch.run(p, false);
@@ -178,7 +180,7 @@ template <typename T> void run(Stretch<T> stretch) {
 
 // `vectors`: unit, shift; potentials of the stored kernels (2); room for a pass (rows, columns, edge); logarithms of the
 // rows' weights; what a pass finds (4); weights and iterate (10); room for a measurement (3) and for an iterate (6);
-// pace (5); progress (3); watch (4); limits (5); sweeps made. `rules`: the range of columns' sums, then `Rules`.
+// pace (5); progress (3); watch (4); limits (6); sweeps made. `rules`: the range of columns' sums, then `Rules`.
 template <typename T>
 Stretch<T> stretch_of(const void *cost, void *kernel, int8_t *mode, int8_t *wild, double *const *v,
                       const int64_t *size, const double *rules) {
@@ -200,8 +202,8 @@ Stretch<T> stretch_of(const void *cost, void *kernel, int8_t *mode, int8_t *wild
           {v[31], v[32], v[33], v[34], v[35]},
           {v[36], v[37], v[38]},
           {v[39], v[40], v[41], v[42]},
-          {v[43], v[44], v[45], v[46], v[47]},
-          v[48],
+          {v[43], v[44], v[45], v[46], v[47], v[48]},
+          v[49],
           std::vector<T>(size[2])};
 }
 

@@ -13,7 +13,7 @@ from partialot.augmentation import add_dummy_nodes
 from partialot.kernels.reference import safe_relaxation
 from partialot.problem import Problem
 from partialot.solvers.acceleration import Relaxation
-from partialot.solvers.annealing import Annealing
+from partialot.solvers.annealing import SWEEPING, Annealing
 from tests.partialot.problems import NamedProblem, partial_problems
 
 PLAIN = partialot.Sinkhorn(max_iter=20_000, tol=1e-9, over_relaxation=False, annealing=False, newton=False)
@@ -117,7 +117,7 @@ def test_annealing_begins_only_where_it_can_end_within_the_sweeps() -> None:
 def test_annealing_carries_potentials_in_units_of_the_cost_and_extrapolates_them() -> None:
     problem = Problem.from_inputs(clusters(), reg=0.001)
     bordered = add_dummy_nodes(problem)
-    annealing = Annealing(bordered, 10_000, wanted=True)
+    annealing = Annealing(bordered, 10_000, SWEEPING, wanted=True)
     true_f, true_g = torch.randn(2, 1, 61, dtype=torch.float64)
 
     def at(unit: Tensor) -> tuple[Tensor, Tensor]:

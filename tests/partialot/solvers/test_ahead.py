@@ -11,6 +11,7 @@ from partialot.kernels import dispatch, native, stretch
 from partialot.kernels.primitives import Marginals, RowSums
 from partialot.problem import Problem
 from partialot.solvers.ahead import sum_rows
+from partialot.solvers.annealing import STEPPING
 from partialot.solvers.loop import Loop
 from partialot.solvers.newton import Newton
 from tests.partialot.solvers.test_acceleration import clusters
@@ -24,7 +25,7 @@ def loop_of(
     cost: Tensor, mass: float | partialot.Price | None, *, tol: float = 1e-9, sweeps: int = 5000, relaxed: bool = True
 ) -> Loop:
     problem = add_dummy_nodes(Problem.from_inputs(cost, mass=mass, reg=0.05))
-    return Loop(problem, None, tol, over_relaxation=relaxed, annealing=True, sweeps=sweeps, newton=True)
+    return Loop(problem, None, tol, over_relaxation=relaxed, annealing=True, sweeps=sweeps, schedule=STEPPING)
 
 
 def one_by_one(loop: Loop, newton: Newton | None, sweeps: int) -> RowSums:
@@ -50,7 +51,7 @@ def test_all_that_is_known_after_a_stretch_is_what_sweeps_one_by_one_find(
 ) -> None:
     cost, accuracy = clusters(30, 40).to(dtype), 1e-5 if dtype is torch.float32 else 1e-8
     ahead, by_hand = (loop_of(cost, mass, tol=1e-6, relaxed=relaxed) for _ in range(2))
-    newtons = [Newton(loop.mass, 5000) if steps else None for loop in (ahead, by_hand)]
+    newtons = [Newton(loop.mass, 5000, STEPPING.step) if steps else None for loop in (ahead, by_hand)]
     for _ in range(3):
         before = int(ahead.made)
         rows = sum_rows(ahead, newtons[0])

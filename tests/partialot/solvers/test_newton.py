@@ -11,12 +11,12 @@ import partialot
 from partialot.augmentation import add_dummy_nodes
 from partialot.kernels import cpu, native
 from partialot.problem import Problem
-from partialot.solvers.annealing import Annealing
+from partialot.solvers.annealing import STEPPING, Annealing
 from partialot.solvers.loop import Loop
 from partialot.solvers.newton import Newton
 
 ALONE = partialot.Sinkhorn(max_iter=3000, tol=1e-7, newton=False)
-STEPPING = partialot.Sinkhorn(max_iter=3000, tol=1e-7)
+WITH_STEPS = partialot.Sinkhorn(max_iter=3000, tol=1e-7)
 
 
 @pytest.fixture(params=["native", "plain"])
@@ -35,7 +35,7 @@ def noise(n: int = 40, m: int = 40, dtype: torch.dtype = torch.float64) -> Tenso
 @pytest.mark.parametrize("mass", [None, 0.9, 0.5])
 def test_steps_find_the_plan_that_sweeps_find(mass: float | None) -> None:
     cost, reg = noise(), 0.01
-    alone, stepping = (partialot.solve(cost, mass=mass, reg=reg, solver=solver) for solver in (ALONE, STEPPING))
+    alone, stepping = (partialot.solve(cost, mass=mass, reg=reg, solver=solver) for solver in (ALONE, WITH_STEPS))
     assert stepping.converged
     assert_close(stepping.plan, alone.plan, rtol=0.0, atol=1e-6)
 
@@ -45,14 +45,14 @@ def test_steps_find_the_plan_that_sweeps_find(mass: float | None) -> None:
 def test_steps_find_what_pays_where_sweeps_alone_crawl(price: float) -> None:
     """The oracle is the balanced problem with the dummies written out, whose pair is a pair like any other."""
     cost, reg = noise(30, 40), 0.01
-    solution = partialot.solve(cost, mass=partialot.Price(price), reg=reg, solver=STEPPING)
+    solution = partialot.solve(cost, mass=partialot.Price(price), reg=reg, solver=WITH_STEPS)
     assert solution.converged
     a, b = (torch.tensor([*[1 / k] * k, 1.0], dtype=torch.float64) for k in (30, 40))
     bordered = torch.nn.functional.pad(cost - price, (0, 1, 0, 1))
-    oracle = partialot.solve(bordered, a, b, reg=reg, solver=STEPPING)
+    oracle = partialot.solve(bordered, a, b, reg=reg, solver=WITH_STEPS)
     assert oracle.converged
     assert_close(solution.plan, oracle.plan[:-1, :-1], rtol=0.0, atol=1e-6)
-    swept = partialot.Sinkhorn(max_iter=3 * int(solution.n_iter), tol=1e-7, newton=False)
+    swept = partialot.Sinkhorn(max_iter=int(solution.n_iter), tol=1e-7, newton=False)
     with pytest.warns(partialot.ConvergenceWarning, match="constraint violation"):
         partialot.solve(cost, mass=partialot.Price(price), reg=reg, solver=swept)
 
@@ -68,6 +68,18 @@ def test_balanced_plans_near_a_matching_are_reached_where_sweeps_alone_crawl(dty
         partialot.solve(cost, reg=1e-3, solver=partialot.Sinkhorn(max_iter=int(solution.n_iter), tol=tol, newton=False))
 
 
+def test_small_problems_are_swept_on_where_larger_ones_would_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is decided by hundreds of small operations, a sweep of 60 × 60 nodes is a few microseconds."""
+    asked: list[int] = []
+    monkeypatch.setattr("partialot.solvers.newton.conjugate_gradient", lambda *_, **__: asked.append(1))
+    if native.library() is None:
+        pytest.skip("without native kernels sweeps are dear, and steps come early")
+    solution = partialot.solve(noise(60, 60), reg=0.02, solver=partialot.Sinkhorn(tol=1e-6))
+    assert solution.converged
+    assert solution.n_iter > STEPPING.step
+    assert not asked
+
+
 def test_products_count_as_sweeps_and_respect_their_limit() -> None:
     cost = noise(60, 60)
     for limit in (50, 120, 200):
@@ -79,9 +91,9 @@ def test_products_count_as_sweeps_and_respect_their_limit() -> None:
 
 def test_a_problem_in_a_batch_takes_the_steps_it_takes_alone() -> None:
     cost, reg = torch.stack([noise(), noise(), 10 * noise()]), torch.tensor([0.004, 0.5, 0.02], dtype=torch.float64)
-    batch = partialot.solve(cost, reg=reg, solver=STEPPING)
+    batch = partialot.solve(cost, reg=reg, solver=WITH_STEPS)
     for index in range(3):
-        single = partialot.solve(cost[index], reg=reg[index], solver=STEPPING)
+        single = partialot.solve(cost[index], reg=reg[index], solver=WITH_STEPS)
         assert single.n_iter == batch.n_iter[index]
         assert torch.equal(single.plan, batch.plan[index])
 
@@ -92,7 +104,9 @@ def test_steps_work_around_forbidden_pairs_empty_nodes_and_unequal_totals() -> N
     a, b = torch.rand(30, dtype=torch.float64), 3 * torch.rand(50, dtype=torch.float64)
     a[3] = b[7] = 0.0
     mass = 0.9 * a.sum().item()
-    alone, stepping = (partialot.solve(cost, a, b, mass=mass, reg=0.005, solver=solver) for solver in (ALONE, STEPPING))
+    alone, stepping = (
+        partialot.solve(cost, a, b, mass=mass, reg=0.005, solver=solver) for solver in (ALONE, WITH_STEPS)
+    )
     assert stepping.converged
     assert stepping.n_iter <= alone.n_iter
     assert_close(stepping.plan, alone.plan, rtol=0.0, atol=1e-5)
@@ -135,7 +149,7 @@ def test_clusters_converge_where_costs_span_thousands_of_reg(dtype: torch.dtype,
 def test_annealed_steps_end_at_the_plan_of_the_problem_itself(mass: float | None) -> None:
     cost, reg = clusters()[:60, :70], 0.01
     plain = partialot.Sinkhorn(max_iter=60_000, tol=1e-7, annealing=False, newton=False)
-    stepping, swept = (partialot.solve(cost, mass=mass, reg=reg, solver=solver) for solver in (STEPPING, plain))
+    stepping, swept = (partialot.solve(cost, mass=mass, reg=reg, solver=solver) for solver in (WITH_STEPS, plain))
     assert stepping.converged
     assert_close(stepping.plan, swept.plan, rtol=0.0, atol=1e-6)
 
@@ -143,8 +157,8 @@ def test_annealed_steps_end_at_the_plan_of_the_problem_itself(mass: float | None
 @pytest.mark.parametrize("mass", [None, partialot.Price(0.8)], ids=["balanced", "priced"])
 def test_no_read_lowers_the_dual_of_a_level(mass: partialot.Price | None) -> None:
     problem = add_dummy_nodes(Problem.from_inputs(clusters(), mass=mass, reg=0.005))
-    loop = Loop(problem, None, 1e-8, over_relaxation=True, annealing=True, sweeps=1000, newton=True)
-    newton, before, unit, stepped = Newton(loop.mass, 1000), -torch.inf, loop.annealing.unit, 0
+    loop = Loop(problem, None, 1e-8, over_relaxation=True, annealing=True, sweeps=1000, schedule=STEPPING)
+    newton, before, unit, stepped = Newton(loop.mass, 1000, STEPPING.step), -torch.inf, loop.annealing.unit, 0
     while True:
         newton.choose(loop)
         rows = loop.sum_rows()
@@ -169,9 +183,9 @@ def test_no_read_lowers_the_dual_of_a_level(mass: partialot.Price | None) -> Non
 def test_a_batch_whose_problems_are_annealed_at_different_times_takes_the_steps_each_takes_alone() -> None:
     cost = clusters()[:60, :70]
     reg = torch.tensor([0.2, 0.02, 0.006, 0.0006], dtype=torch.float64)
-    batch = partialot.solve(cost, reg=reg, solver=STEPPING)
+    batch = partialot.solve(cost, reg=reg, solver=WITH_STEPS)
     for index in range(4):
-        single = partialot.solve(cost, reg=reg[index], solver=STEPPING)
+        single = partialot.solve(cost, reg=reg[index], solver=WITH_STEPS)
         assert single.n_iter == batch.n_iter[index]
         assert torch.equal(single.plan, batch.plan[index])
 
@@ -208,7 +222,7 @@ def test_problems_that_do_not_stall_take_no_step_and_lose_no_sweep() -> None:
 
 def test_the_least_error_of_a_stuck_problem_has_it_annealed_late() -> None:
     bordered = add_dummy_nodes(Problem.from_inputs(clusters(), reg=0.001))
-    annealing = Annealing(bordered, 5000, wanted=True, newton=True)
+    annealing = Annealing(bordered, 5000, STEPPING, wanted=True)
     for sweep in range(1, 32):
         assert annealing.observe(torch.tensor([max(0.06, 0.8**sweep)], dtype=torch.float64)) == annealing.target
     unit = annealing.observe(torch.tensor([0.06], dtype=torch.float64))
