@@ -6,6 +6,11 @@ import hypothesis
 import pytest
 import torch
 
+# Where there is no GPU, kernels in Triton are interpreted on the CPU. Triton reads this when it is imported, which any
+# test module may do first; nothing but the tests of the kernels themselves hands it tensors of a CPU.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 hypothesis.settings.register_profile(
     "ci",
     derandomize=True,

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
-from partialot.kernels import dispatch, reference
+from partialot.kernels import dispatch
 from partialot.kernels.primitives import Entries, RowSums, RowUpdate, Source
 
 _REACH = 14.0
@@ -86,7 +86,7 @@ class GibbsKernel:
         total = rows.new_full((int(chosen.sum()), self._log_b.shape[1]), -torch.inf)
         for block in self._problem.row_blocks():
             prices = self._problem.prices(block, self.unit).select(chosen)
-            total = torch.logaddexp(total, reference.column_log_sums(prices, rows[chosen][:, block]))
+            total = torch.logaddexp(total, dispatch.column_log_sums(prices, rows[chosen][:, block]))
         return total
 
     @property
