@@ -76,7 +76,7 @@ def _write_out(
     tl.store(target, tl.where(entries >= TINY, entries, 0.0), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows_of_program", "programs"])
 @no_type_check
 def _sandwich(
     matrix_ptr,

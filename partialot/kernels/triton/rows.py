@@ -96,7 +96,8 @@ def _far_rows(
     return sums
 
 
-@triton.jit
+# Of the whole numbers only sizes and the matrices' strides are worth a kernel of their own for what divides them.
+@triton.jit(do_not_specialize=["columns_stride", "vector_strides", "rows_of_program", "programs"])
 @no_type_check
 def _row_pass(
     cost_ptr,
