@@ -22,6 +22,12 @@ hypothesis.settings.register_profile("explore", parent=hypothesis.settings.get_p
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device, and PyTorch finds none")
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     """Start every test from the same random state, whatever ran before it."""
