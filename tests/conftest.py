@@ -11,6 +11,8 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+pytest_plugins = ("tests.partialot.on_gpu",)
+
 hypothesis.settings.register_profile(
     "ci",
     derandomize=True,

@@ -6,6 +6,7 @@ import torch
 import partialot
 from partialot.geometry.storage import Storage
 from partialot.kernels import cpu, dispatch
+from tests.partialot.kernels.asking import ask_nothing
 
 KINDS = {
     "balanced": {"reg": 0.2},
@@ -29,6 +30,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the way that tensors of other devices take, in plain PyTorch."""
     monkeypatch.setattr(cpu, "available", lambda _: False)
     monkeypatch.setattr(dispatch, "gains_by_storing", lambda _: False)
+    ask_nothing(monkeypatch)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from partialot.kernels import border, cpu, native, reference
+from tests.partialot.kernels.asking import ask_nothing
 from tests.partialot.kernels.on_device import MARKS, triton_kernels
 
 NATIVE = pytest.param(
@@ -22,10 +23,12 @@ PLAIN = SimpleNamespace(
 TRITON = pytest.param(triton_kernels, marks=MARKS, id="triton")
 
 
-@pytest.fixture(params=[pytest.param(PLAIN, id="plain"), NATIVE, TRITON])
-def kernels(request: pytest.FixtureRequest) -> SimpleNamespace:
-    """Primitives by each of those who compute them."""
-    return request.param
+@pytest.fixture(params=[pytest.param(PLAIN, id="plain"), pytest.param(None, id="plain-elsewhere"), NATIVE, TRITON])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Primitives by each of those who compute them; plain PyTorch takes another way where the host must not wait."""
+    if request.param is None:
+        ask_nothing(monkeypatch)
+    return request.param or PLAIN
 
 
 @pytest.fixture(params=[pytest.param(PLAIN, id="plain"), NATIVE])
