@@ -14,8 +14,10 @@ _PROGRAMS = 132
 """A large problem is cut into about so many: as many as an H100 or H200 has multiprocessors. It is no property of the
 device at hand, lest results depend on it."""
 
-_FEWEST_ROWS = 32
-"""Of a program, fewer only where there are none: its sums over columns are then 1/32 of what it reads."""
+_FEWEST_ROWS, _ROWS = 24, 32
+"""Where that would leave a program fewer rows than the former, it has the latter: its sums over columns are then 1/32
+of what it reads. By reckoning, not by measurement: two programs a multiprocessor take 4 problems of 3600 rows in two
+rounds, and eight take 64 of 1024 in two."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ class Cut:
         width = max(16, triton.next_power_of_2(m))
         single = work.dtype == torch.float32
         warps = min(16, max(1, width // (1024 if single else 512)))
-        height = max(1, min(_FEWEST_ROWS, (64 if single and width < work.widest else 16) * 32 * warps // width))
-        rows = max(_FEWEST_ROWS, -(-n // _PROGRAMS))
-        rows = -(-rows // height) * height
+        height = max(1, min(_ROWS, (64 if single and width < work.widest else 16) * 32 * warps // width))
+        rows = -(-n // _PROGRAMS)
+        rows = -(-rows // height) * height if rows >= _FEWEST_ROWS else _ROWS
         return cls(rows, max(1, -(-n // rows)), height, width, warps)
 
 
