@@ -1,6 +1,7 @@
 """What the kernels in Triton become for an H100, compiled without one, and the limits that keeps."""
 
 import functools
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -20,8 +21,9 @@ _ROOT = Path(__file__).parents[4]
 _SHARED, _REGISTERS = 232_448, 65_536
 """Bytes that a program may share, and registers that all its threads may have, on an H100."""
 
-_SLACK = 1.1
-"""Another release of the compiler may need so many times the instructions."""
+_SLACK = {"3.9.0": 1.1}
+"""So many times what was found may be needed by the release that it was found with. Others may take half as much again:
+3.6.0 took 1.1 times the instructions, and 1.4 times those of short rows."""
 
 
 class Found(NamedTuple):
@@ -50,6 +52,10 @@ PASSES = {
 instructions, and one of float16 as long as 16."""
 
 
+def slack() -> float:
+    return _SLACK.get(importlib.metadata.version("triton"), 1.5)
+
+
 @functools.cache
 def compiled() -> dict[str, list[dict[str, Any]]]:
     command = [sys.executable, "-W", "ignore", "-m", "tests.partialot.kernels.triton.compiling"]
@@ -74,15 +80,15 @@ def test_registers_hold_everything_but_where_it_is_known_that_they_do_not() -> N
     known = {place: found.stack for place, found in PASSES.items()}
     for case, found in compiled().items():
         for kernel in found:
-            assert kernel["stack"] <= _SLACK * known.get((case, kernel["kernel"]), 0), (case, kernel)
+            assert kernel["stack"] <= slack() * known.get((case, kernel["kernel"]), 0), (case, kernel)
 
 
 @pytest.mark.parametrize(("case", "name"), PASSES)
 def test_passes_take_few_instructions_an_entry_and_read_ahead(case: str, name: str) -> None:
     limit = PASSES[case, name]
     for kernel in kernels(case, name):
-        assert kernel["instructions"] <= _SLACK * limit.instructions, kernel
-        assert kernel["powers"] <= _SLACK * limit.powers, kernel
+        assert kernel["instructions"] <= slack() * limit.instructions, kernel
+        assert kernel["powers"] <= slack() * limit.powers, kernel
         assert kernel["reads_ahead"], kernel
 
 
