@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	if [ ! -x $(BIN)/python ]; then "$$python" -m venv $(VENV); fi
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[fewshot,page,tensorboard,test,dev,bench,docs]'
+		--editable '.[fewshot,triton,page,tensorboard,test,dev,bench,docs]'
 	@touch $(STAMP)
 
 demo: setup ## Train a small CMNet on synthetic episodes, score it on classes it never saw, write a report

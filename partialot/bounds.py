@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partialot.kernels.blocks import at_a_time
 from partialot.problem import Problem
 
 _BLOCK = 1 << 19
-"""Prices evaluated at a time: they stay in cache, and nothing as large as the plan is made beside it."""
+"""Prices evaluated at a time on a CPU: they stay in cache, and nothing as large as the plan is made beside it."""
 
 
 class DualBound(NamedTuple):
@@ -78,7 +79,7 @@ def dual_bound(problem: Problem, f: Float[Tensor, "batch n"], price: Float[Tenso
 
 def _row_blocks(problem: Problem) -> list[slice]:
     n, m = problem.size
-    step = max(1, _BLOCK // max(1, m * problem.batch_shape.numel()))
+    step = max(1, at_a_time(problem.geometry.device, _BLOCK) // max(1, m * problem.batch_shape.numel()))
     return [slice(begin, begin + step) for begin in range(0, n if m else 0, step)]
 
 

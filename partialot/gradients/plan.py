@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
+from partialot.kernels.blocks import at_a_time
 from partialot.potentials import RealPotentials
 
 
@@ -49,7 +50,7 @@ class Direct:
 
 def row_parts(block: Float[Tensor, "batch n m"]) -> Iterator[slice]:
     """Cut rows so that temporaries stay in a cache."""
-    step = max(1, (1 << 19) // max(1, block.shape[0] * block.shape[2]))
+    step = max(1, at_a_time(block.device, 1 << 19) // max(1, block.shape[0] * block.shape[2]))
     return (slice(start, start + step) for start in range(0, block.shape[1], step))
 
 

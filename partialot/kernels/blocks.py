@@ -60,22 +60,23 @@ def cut(matrix: Tensor, chosen: Bool[Tensor, " batch"], most: int) -> Iterator[B
         most: Entries of a block on a CPU, `EVALUATED` or `STORED`; a block is one row at least.
     """
     _, n, m = matrix.shape
-    most = _most(matrix, most)
+    most = at_a_time(matrix.device, most)
     each = max(1, n * m)
     problems = max(1, most // each)
     rows = max(1, n if problems > 1 else most // max(1, m))
-    flags = [bool(flag) for flag in chosen.cpu().numpy()]
+    asks = may_ask(chosen.device)
+    flags = [bool(flag) for flag in chosen.numpy()] if asks else [True] * len(chosen)
     for first, last in _runs(flags, _GAP // each):
         for begin in range(first, last, problems):
             some = slice(begin, min(last, begin + problems))
-            meant = None if all(flags[some]) else chosen[some].unsqueeze(-1)
+            meant = None if asks and all(flags[some]) else chosen[some].unsqueeze(-1)
             for start in range(0, n, rows):
                 yield Block(some, slice(start, min(n, start + rows)), meant)
 
 
 def room_for(matrix: Tensor) -> Tensor:
     """Give memory for the entries of any `EVALUATED` block, to be used again for each."""
-    return matrix.new_empty(whole(min(matrix.numel(), max(_most(matrix, EVALUATED), matrix.shape[2]))))
+    return matrix.new_empty(whole(min(matrix.numel(), max(at_a_time(matrix.device, EVALUATED), matrix.shape[2]))))
 
 
 def whole(count: int) -> int:
@@ -83,8 +84,14 @@ def whole(count: int) -> int:
     return -(-count // WHOLE) * WHOLE
 
 
-def _most(matrix: Tensor, on_cpu: int) -> int:
-    return on_cpu if matrix.device.type == "cpu" else _ELSEWHERE
+def at_a_time(device: torch.device, on_cpu: int) -> int:
+    """Give how many entries are computed with at a time, where it is so many on a CPU."""
+    return on_cpu if device.type == "cpu" else _ELSEWHERE
+
+
+def may_ask(device: torch.device) -> bool:
+    """Tell whether what is done next may depend on numbers: those of another device the host would have to wait for."""
+    return device.type == "cpu"
 
 
 def _runs(chosen: list[bool], gap: int) -> Iterator[tuple[int, int]]:

@@ -1,13 +1,15 @@
 """The one place that chooses who computes a primitive; see `reference` for what each is."""
 
+from types import ModuleType
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from partialot.communicator import ALONE, Communicator
-from partialot.kernels import border, cpu, reference
-from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, RowSums, RowUpdate
-from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, first_pass
+from partialot.kernels import border, cpu, reference, triton
+from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate
+from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
 
 _CHEAP = 1 << 15
 """Entries of a problem whose sweeps are cheap: 10 microseconds each."""
@@ -29,22 +31,26 @@ def sweeps_are_cheap(matrix: Float[Tensor, "batch n m"]) -> bool:
 
 def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
     """See `reference.row_pass`."""
-    return cpu.row_pass(entries, update) if cpu.available(entries.prices.cost) else reference.row_pass(entries, update)
+    cost = entries.prices.cost
+    if cpu.available(cost):
+        return cpu.row_pass(entries, update)
+    # Nothing is stored on a GPU (`gains_by_storing`).
+    if entries.stored is None and triton.available(cost):
+        return triton.row_pass(entries, update)
+    return reference.row_pass(entries, update)
 
 
 def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
     """See `partialot.kernels.stretch`."""
     if cpu.available(kernels.prices.cost):
         return cpu.stretch(kernels, marginals, state, limits, rules)
-    return first_pass(kernels, marginals, state)
+    rows = row_pass(*pass_at(kernels, marginals, state))
+    return Stretch(state, rows, torch.zeros_like(state.pace.omega))
 
 
 def write_out(entries: Entries) -> None:
     """See `reference.write_out`."""
-    if cpu.available(entries.prices.cost):
-        cpu.write_out(entries)
-    else:
-        reference.write_out(entries)
+    _matrices(entries.prices.cost).write_out(entries)
 
 
 def sandwich(
@@ -54,13 +60,25 @@ def sandwich(
     offset: Float[Tensor, "batch n"],
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
     """See `reference.sandwich`."""
-    return (cpu if cpu.available(matrix) else reference).sandwich(matrix, x, scale, offset)
+    return _matrices(matrix).sandwich(matrix, x, scale, offset)
+
+
+def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
+    """See `reference.column_log_sums`."""
+    return (triton if triton.available(prices.cost) else reference).column_log_sums(prices, rows)
+
+
+def _matrices(matrix: Tensor) -> ModuleType:
+    """Choose who writes a matrix, or multiplies with it."""
+    return cpu if cpu.available(matrix) else triton if triton.available(matrix) else reference
 
 
 def measure(marginals: Marginals, iterate: Iterate, rows: RowSums, ranks: Communicator) -> Measured:
     """See `border.measure`."""
     if ranks is ALONE and cpu.available(iterate.mass):
         return cpu.measure(marginals, iterate, rows)
+    if ranks is ALONE and triton.available(iterate.mass):
+        return triton.measure(marginals, iterate, rows)
     return border.measure(marginals, iterate, rows, ranks)
 
 
@@ -78,4 +96,6 @@ def update(
     """See `border.update`."""
     if ranks is ALONE and cpu.available(iterate.mass):
         return cpu.update(marginals, iterate, rows, log_columns, edge, omega, running, dtype)
+    if ranks is ALONE and triton.available(iterate.mass):
+        return triton.update(marginals, iterate, rows, log_columns, edge, omega, running, dtype)
     return border.update(marginals, iterate, rows, log_columns, edge, omega, running, dtype, ranks)

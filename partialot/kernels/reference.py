@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.kernels.blocks import EVALUATED, STORED, Block, cut
+from partialot.kernels.blocks import EVALUATED, STORED, Block, cut, may_ask
 from partialot.kernels.primitives import Entries, Prices, RowSums, RowUpdate, Source
 from partialot.kernels.terms import CostTerms, StoredTerms, times_matrix, times_rows
 
@@ -23,8 +23,8 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
         entries: The kernels.
         update: How rows are updated.
     """
-    storing = entries.source == Source.STORING
-    if bool(storing.any()):
+    asks, storing = may_ask(entries.prices.cost.device), entries.source == Source.STORING
+    if entries.stored is not None and bool(storing.any()):
         write_out(replace(entries, source=storing.to(torch.int8) * int(Source.COST)))
         entries = replace(entries, source=entries.source.masked_fill(storing, int(Source.COST)))
     totals, fractions, moves = (torch.zeros_like(entries.rows) for _ in range(3))
@@ -32,7 +32,7 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
     limits = _Limits.of(entries, update)
     for source, kind, most in ((Source.COST, CostTerms, EVALUATED), (Source.STORED, StoredTerms, STORED)):
         chosen = entries.source == source
-        if not bool(chosen.any()):
+        if (source == Source.STORED and entries.stored is None) or (asks and not bool(chosen.any())):
             continue
         form = kind(entries)
         for block in cut(entries.prices.cost, chosen, most):
@@ -41,33 +41,38 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
 
 
 class _Limits(NamedTuple):
-    """Up to where logarithms of sums are trusted, and whether any update is relaxed at all."""
+    """Up to where logarithms of sums are trusted, whether that may be asked, and whether any update is relaxed."""
 
     wild: float
+    asks: bool
     relaxes: bool
 
     @classmethod
     def of(cls, entries: Entries, update: RowUpdate) -> "_Limits":
         info = torch.finfo(entries.prices.cost.dtype)
-        return cls(math.log(info.max * info.eps) / 2, bool((update.relaxation != 1).any()))
+        asks = may_ask(entries.prices.cost.device)
+        return cls(math.log(info.max * info.eps) / 2, asks, not asks or bool((update.relaxation != 1).any()))
 
 
 def _pass_over(
     block: Block, form: CostTerms | StoredTerms, rows: Tensor, update: RowUpdate, limits: _Limits, found: RowSums
 ) -> None:
     """Pass over one block, which is still in the cache when its columns are summed."""
-    at, terms = block.of_rows, form.of(block)
+    # Where it may not be asked whether sums are in range, the largest terms are divided out of all.
+    terms = form.of(block) if isinstance(form, StoredTerms) or limits.asks else form.stable(block)
+    at = block.of_rows
     edge, log_sum = update.edge[at], terms.log_row_sums()
     log_total = down = torch.logaddexp(log_sum, edge)
     tame = log_total.abs() < limits.wild
     omega = update.relaxation[block.problems].unsqueeze(-1)
     # Small operations are half of what a block costs: most blocks need no more than these.
-    unusual = not bool(tame.all())
+    unusual = not limits.asks or not bool(tame.all())
     if unusual:
         if isinstance(form, CostTerms):
-            terms = form.stable(block)
-            log_sum = terms.log_row_sums()
-            log_total = torch.logaddexp(log_sum, edge)
+            if limits.asks:
+                terms = form.stable(block)
+                log_sum = terms.log_row_sums()
+                log_total = torch.logaddexp(log_sum, edge)
             omega = torch.where(tame, omega, 1.0)
         # A row that sees nothing stays where it is.
         down = torch.where(log_total.isfinite(), log_total, 0.0)

@@ -4,7 +4,7 @@ What a sweep is, is defined by `reference.row_pass`, `border.measure` and `borde
 `solvers.acceleration`. A problem's stretch ends with a pass whose sweep is not yet made: where its violation is small
 enough or at its floor, where it stalls, where a sum left the range of the type, where the potentials have left those
 the kernel was stored at or have come to rest where it should be, or after the sweeps it was given. Whoever goes on from
-there does what a sweep at a time would have done, so that a stretch without any sweep, as here, is one too: what can
+there does what a sweep at a time would have done, so that a pass alone (`pass_at`) is a stretch too: what can
 make more saves the dozens of small operations that it takes to decide nothing.
 """
 
@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-from partialot.kernels import reference
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Prices, RowSums, RowUpdate, Source
 
 
@@ -170,16 +169,15 @@ class Stretch(NamedTuple):
     made: Float[Tensor, " batch"]
 
 
-def first_pass(kernels: Kernels, marginals: Marginals, state: State) -> Stretch:
-    """Make the pass, and no sweep.
+def pass_at(kernels: Kernels, marginals: Marginals, state: State) -> tuple[Entries, RowUpdate]:
+    """Give what the pass at the present potentials is to be made of, and what it does to the rows.
 
     Args:
-        kernels: Where their entries come from.
+        kernels: Where the entries come from.
         marginals: The weights.
         state: Where sweeps stand.
     """
     f, g = state.iterate.f, state.iterate.g
     edge = marginals.log_b[:, -1:] + f[:, :-1] + g[:, -1:]
     update = RowUpdate(edge, marginals.log_a[:, :-1], state.pace.omega, None)
-    rows = reference.row_pass(kernels.at(f[:, :-1], g[:, :-1], marginals.log_b[:, :-1]), update)
-    return Stretch(state, rows, torch.zeros_like(state.pace.omega))
+    return kernels.at(f[:, :-1], g[:, :-1], marginals.log_b[:, :-1]), update

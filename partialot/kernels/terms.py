@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from partialot.kernels.blocks import WHOLE, Block, room_for, whole
+from partialot.kernels.blocks import WHOLE, Block, may_ask, room_for, whole
 from partialot.kernels.primitives import Entries
 
 _FINE = 8.0
@@ -79,7 +79,7 @@ class CostTerms:
         (self._rows, self._fine_rows), (self._columns, self._fine_columns) = (_split(x, grid, dtype) for x in sides)
         self._log2 = (self._unit / math.log(2)).to(dtype).unsqueeze(-1)
         self._factor = (self._fine_columns * self._unit).exp().to(dtype)
-        self._is_fine = bool((grid * self._unit <= _FINE).all())
+        self._is_fine = may_ask(prices.cost.device) and bool((grid * self._unit <= _FINE).all())
         self._room = room_for(prices.cost)
 
     def of(self, block: Block) -> Terms:

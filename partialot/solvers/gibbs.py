@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
-from partialot.kernels import dispatch, reference
+from partialot.kernels import dispatch
 from partialot.kernels.primitives import Entries, Marginals, RowSums, RowUpdate, Source
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch
 
@@ -117,7 +117,7 @@ class GibbsKernel:
         total = rows.new_full((int(chosen.sum()), self._log_b.shape[1]), -torch.inf)
         for block in self._problem.row_blocks():
             prices = self._problem.prices(block, self.unit).select(chosen)
-            total = torch.logaddexp(total, reference.column_log_sums(prices, rows[chosen][:, block]))
+            total = torch.logaddexp(total, dispatch.column_log_sums(prices, rows[chosen][:, block]))
         return total
 
     @property

@@ -117,7 +117,7 @@ def _reduced(network: Network, f: Array, g: Array) -> Array:
 
 
 def _cheapest(cost: Array) -> NDArray[np.bool_]:
-    prices, chosen = torch.from_numpy(cost), torch.zeros(cost.shape, dtype=torch.bool)  # pyright: ignore[reportUnknownMemberType]
+    prices, chosen = torch.from_numpy(cost), torch.zeros(cost.shape, dtype=torch.bool, device="cpu")  # pyright: ignore[reportUnknownMemberType]
     for side in (0, 1):
         cheapest = prices.topk(min(_CANDIDATES, prices.shape[side]), side, largest=False, sorted=False).indices
         chosen.scatter_(side, cheapest, True)

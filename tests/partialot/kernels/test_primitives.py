@@ -1,6 +1,6 @@
-"""Passes over Gibbs kernels against sums in float64, plain PyTorch and native alike."""
+"""Passes over Gibbs kernels against sums in float64, whoever computes them."""
 
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,25 +24,18 @@ from tests.partialot.kernels.passes import (
 )
 
 
-@pytest.fixture(params=["reference", "cpu"])
-def kernels(request: pytest.FixtureRequest) -> ModuleType:
-    if request.param == "cpu" and native.library() is None:
-        pytest.skip("no C++ compiler with OpenMP was found, so there are no native kernels to test")
-    return {"reference": reference, "cpu": cpu}[request.param]
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("omega", [1.0, 1.7])
 def test_rows_and_columns_are_summed_right(
-    kernels: ModuleType, size: tuple[int, int, int], dtype: torch.dtype, omega: float
+    kernels: SimpleNamespace, size: tuple[int, int, int], dtype: torch.dtype, omega: float
 ) -> None:
     given, change = entries(size, dtype, forbid=size[1] > 1), update(size, omega=omega)
     assert_sums(kernels.row_pass(given, change), expected_sums(given, change, omega), ACCURACY[dtype])
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_rows_rise_no_higher_than_theirceiling_of(kernels: ModuleType, dtype: torch.dtype) -> None:
+def test_rows_rise_no_higher_than_theirceiling_of(kernels: SimpleNamespace, dtype: torch.dtype) -> None:
     size = (2, 9, 12)
     given, change = entries(size, dtype), update(size, edge=1.0, ceiling=0.5)
     found = kernels.row_pass(given, change)
@@ -54,21 +47,21 @@ def test_rows_rise_no_higher_than_theirceiling_of(kernels: ModuleType, dtype: to
 @pytest.mark.parametrize("shift", [0.0, 300.0, -300.0])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_pass_that_stores_finds_what_others_find_and_keeps_the_kernel(
-    kernels: ModuleType, dtype: torch.dtype, shift: float
+    storing_kernels: SimpleNamespace, dtype: torch.dtype, shift: float
 ) -> None:
     """Also where rows are far out of the range of the type, and are summed with the largest term divided out."""
     size = (2, 70, 33)
     given, change = entries(size, dtype, forbid=True), update(size)
     given = Entries(given.prices, None, given.source, given.rows + shift * (torch.rand(2, 70) < 0.3), given.columns)
     kept, written = (torch.full(size, torch.nan, dtype=dtype) for _ in range(2))
-    kernels.write_out(Entries(given.prices, written, given.source, given.rows, given.columns))
+    storing_kernels.write_out(Entries(given.prices, written, given.source, given.rows, given.columns))
     storing = Entries(given.prices, kept, sources(2, Source.STORING), given.rows, given.columns)
-    found, expected = kernels.row_pass(storing, change), kernels.row_pass(given, change)
+    found, expected = storing_kernels.row_pass(storing, change), storing_kernels.row_pass(given, change)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
     assert torch.equal(kept, written)
 
 
-def test_no_ceiling_is_one_that_is_never_reached(kernels: ModuleType) -> None:
+def test_no_ceiling_is_one_that_is_never_reached(kernels: SimpleNamespace) -> None:
     size = (2, 9, 12)
     given, change = entries(size, torch.float32), update(size)
     found, free = (kernels.row_pass(given, one) for one in (change, change._replace(ceiling=None)))
@@ -77,7 +70,7 @@ def test_no_ceiling_is_one_that_is_never_reached(kernels: ModuleType) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_exponents_are_formed_without_rounding_where_costs_span_thousands_of_reg(
-    kernels: ModuleType, dtype: torch.dtype
+    kernels: SimpleNamespace, dtype: torch.dtype
 ) -> None:
     """Plain float32 is off by 5e-4 here; the sums must be as right as where the costs are small."""
     size = (2, 40, 50)
@@ -94,7 +87,7 @@ def test_exponents_are_formed_without_rounding_where_costs_span_thousands_of_reg
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_rows_out_of_range_are_summed_in_the_log_domain_and_updated_exactly(
-    kernels: ModuleType, dtype: torch.dtype
+    kernels: SimpleNamespace, dtype: torch.dtype
 ) -> None:
     size = (2, 7, 9)
     given = entries(size, dtype)
@@ -104,7 +97,7 @@ def test_rows_out_of_range_are_summed_in_the_log_domain_and_updated_exactly(
     assert_sums(found, expected_sums(wild, change, 1.0), 1e-3 if dtype == torch.float32 else 1e-11)
 
 
-def test_a_row_that_sees_nothing_stays_where_it_is(kernels: ModuleType) -> None:
+def test_a_row_that_sees_nothing_stays_where_it_is(kernels: SimpleNamespace) -> None:
     given = entries((1, 3, 4), torch.float32)
     given.prices.cost[0, 1] = inf
     found = kernels.row_pass(given, update((1, 3, 4), edge=-inf))
@@ -117,23 +110,23 @@ def test_a_row_that_sees_nothing_stays_where_it_is(kernels: ModuleType) -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_a_stored_kernel_serves_nearby_potentials(
-    kernels: ModuleType, size: tuple[int, int, int], dtype: torch.dtype
+    storing_kernels: SimpleNamespace, size: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
     given, change = entries(size, dtype, forbid=size[1] > 1), update(size, omega=1.3)
     stored = torch.empty_like(given.prices.cost)
-    kernels.write_out(Entries(given.prices, stored, given.source, given.rows, given.columns))
+    storing_kernels.write_out(Entries(given.prices, stored, given.source, given.rows, given.columns))
     # Entries at the limit of the type are flushed to 0.
     assert_close(stored.double(), written_out(given).exp(), rtol=4 * ACCURACY[dtype], atol=1e-30)
     batch, n, m = size
     moved = torch.randn(batch, n).double(), torch.randn(batch, m).double()
     near = Entries(given.prices, stored, sources(batch, Source.STORED), *moved)
-    assert_sums(kernels.row_pass(near, change), expected_sums(near, change, 1.3), ACCURACY[dtype])
+    assert_sums(storing_kernels.row_pass(near, change), expected_sums(near, change, 1.3), ACCURACY[dtype])
     logs = written_out(near)
-    kernels.write_out(near)
+    storing_kernels.write_out(near)
     assert_close(stored.double(), logs.exp(), rtol=4 * ACCURACY[dtype], atol=1e-30)
 
 
-def test_problems_without_a_source_are_left_alone(kernels: ModuleType) -> None:
+def test_problems_without_a_source_are_left_alone(kernels: SimpleNamespace) -> None:
     given = entries((3, 5, 6), torch.float32)
     stored = torch.full((3, 5, 6), 7.0)
     source = torch.tensor([Source.NOTHING, Source.COST, Source.NOTHING], dtype=torch.int8)
@@ -144,7 +137,7 @@ def test_problems_without_a_source_are_left_alone(kernels: ModuleType) -> None:
 
 @pytest.mark.parametrize("most", [1, 40, 10**6])
 def test_problems_of_one_batch_may_have_different_sources(
-    kernels: ModuleType, monkeypatch: pytest.MonkeyPatch, most: int
+    storing_kernels: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     for name in ("EVALUATED", "STORED"):
         monkeypatch.setattr(reference, name, most)
@@ -155,10 +148,10 @@ def test_problems_of_one_batch_may_have_different_sources(
     order = [Source.STORED, Source.COST, Source.NOTHING, Source.STORED, Source.STORED, Source.COST]
     source = torch.tensor(order, dtype=torch.int8)
     fresh = torch.where(source == Source.STORED, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
-    kernels.write_out(Entries(given.prices, stored, fresh, given.rows, given.columns))
+    storing_kernels.write_out(Entries(given.prices, stored, fresh, given.rows, given.columns))
     moved = (source == Source.STORED).double().unsqueeze(-1)
     near = Entries(given.prices, stored, source, given.rows * (1 - moved) + 0.1 * moved, given.columns * (1 - moved))
-    found = kernels.row_pass(near, change)
+    found = storing_kernels.row_pass(near, change)
     for kind in (Source.STORED, Source.COST):
         chosen = source == kind
         part = Entries(
@@ -167,7 +160,7 @@ def test_problems_of_one_batch_may_have_different_sources(
         own = only(change, chosen)
         assert_sums(RowSums(*(x[chosen] for x in found)), expected_sums(part, own, 1.3), 1e-12)
     before = stored.clone()
-    kernels.write_out(near)
+    storing_kernels.write_out(near)
     assert stored[2].isnan().all()
     for index in (0, 3):
         assert_close(stored[index], before[index] * torch.tensor(0.1).double().exp())
@@ -176,7 +169,7 @@ def test_problems_of_one_batch_may_have_different_sources(
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_the_sandwich_is_two_products(kernels: ModuleType, size: tuple[int, int, int], dtype: torch.dtype) -> None:
+def test_the_sandwich_is_two_products(kernels: SimpleNamespace, size: tuple[int, int, int], dtype: torch.dtype) -> None:
     batch, n, m = size
     matrix, x = torch.rand(size).to(dtype), torch.randn(batch, m).double()
     scale, offset = torch.randn(batch, n).double(), torch.randn(batch, n).double()

@@ -1,0 +1,89 @@
+"""The primitives by kernels in Triton, for NVIDIA GPUs; Triton is imported when the first of them is asked for.
+
+Nothing here waits for the device. Set `TRITON_INTERPRET=1` before Triton is imported and the functions of the modules
+take tensors on a CPU, slowly: that is how the tests run them.
+"""
+
+import functools
+import importlib.util
+import logging
+
+import torch
+from torch import Tensor
+
+from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+_log = logging.getLogger("partialot")
+
+
+def available(tensor: Tensor) -> bool:
+    """Tell whether the kernels take this tensor."""
+    return tensor.device.type == "cuda" and tensor.dtype in _DTYPES and _serves(tensor.device)
+
+
+@functools.cache
+def _serves(device: torch.device) -> bool:
+    """Tell whether Triton is installed, and compiles for this device."""
+    if torch.version.hip is not None or torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    if importlib.util.find_spec("triton") is None:
+        _log.warning(
+            "The GPU's kernels need Triton. None is installed. "
+            "Install it (pip install 'partialot[triton]'), or go on in plain PyTorch, several times slower."
+        )
+        return False
+    return True
+
+
+def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
+    """See `reference.row_pass`; entries come from costs only."""
+    from partialot.kernels.triton import rows, wide
+
+    fits = rows.fits(entries.prices.cost)
+    return rows.row_pass(entries, update) if fits else wide.row_pass(entries, update)
+
+
+def write_out(entries: Entries) -> None:
+    """See `reference.write_out`."""
+    from partialot.kernels.triton import matrices
+
+    matrices.write_out(entries)
+
+
+def sandwich(matrix: Tensor, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    """See `reference.sandwich`."""
+    from partialot.kernels.triton import matrices
+
+    return matrices.sandwich(matrix, x, scale, offset)
+
+
+def column_log_sums(prices: Prices, rows: Tensor) -> Tensor:
+    """See `reference.column_log_sums`."""
+    from partialot.kernels.triton import columns
+
+    return columns.column_log_sums(prices, rows)
+
+
+def measure(marginals: Marginals, iterate: Iterate, rows: RowSums) -> Measured:
+    """See `border.measure`."""
+    from partialot.kernels.triton import measuring
+
+    return measuring.measure(marginals, iterate, rows)
+
+
+def update(
+    marginals: Marginals,
+    iterate: Iterate,
+    rows: RowSums,
+    log_columns: Tensor | None,
+    edge: Tensor,
+    omega: Tensor,
+    running: Tensor,
+    dtype: torch.dtype,
+) -> tuple[Iterate, Tensor]:
+    """See `border.update`."""
+    from partialot.kernels.triton import updating
+
+    return updating.update(marginals, iterate, rows, log_columns, edge, omega, running, dtype)

@@ -1,0 +1,87 @@
+"""Whole solves and their derivatives by the kernels in Triton, against those by plain PyTorch."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import partialot
+from partialot.kernels import cpu, dispatch, triton
+from tests.partialot.kernels.on_device import DEVICE, MARKS
+
+pytestmark = MARKS
+inf = torch.inf
+KINDS = {
+    "balanced": {"mass": None},
+    "partial": {"mass": 0.4},
+    "capped": {"mass": 0.4, "formulation": "capped"},
+    "priced": {"mass": partialot.Price(0.3)},
+}
+"""What is asked of a problem whose two sides weigh 1."""
+AGREE = {torch.float32: 2e-5, torch.float64: 1e-8}
+"""Both are solved until their violation is a twentieth of this."""
+
+
+@pytest.fixture
+def by_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have tensors of the CPU, which stand for those of a GPU where there is none, served as a GPU's are."""
+    if DEVICE.type == "cpu":
+        monkeypatch.setattr(cpu, "available", lambda _: False)
+        monkeypatch.setattr(triton, "available", lambda _: True)
+        monkeypatch.setattr(dispatch, "gains_by_storing", lambda _: False)
+
+
+def problem(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Two problems with forbidden pairs and nodes of weight 0."""
+    generator = torch.Generator().manual_seed(3)
+    cost = torch.rand(2, 9, 12, generator=generator, dtype=torch.float64)
+    cost[0, 1, 3] = cost[1, 2, 2] = inf
+    a, b = (torch.rand(2, size, generator=generator, dtype=torch.float64) + 0.2 for size in (9, 12))
+    a[0, 4], b[1, 7] = 0.0, 0.0
+    a, b = ((x / x.sum(-1, keepdim=True)).to(dtype) for x in (a, b))
+    return cost.to(dtype), a, b
+
+
+def solved(kind: str, dtype: torch.dtype, device: torch.device) -> tuple[partialot.Solution, list[torch.Tensor]]:
+    inputs = [x.to(device).requires_grad_() for x in problem(dtype)]
+    solver = partialot.Sinkhorn(tol=AGREE[dtype] / 20, annealing=False)
+    solution = partialot.solve(*inputs, **KINDS[kind], reg=0.5, solver=solver)
+    upstream = torch.linspace(0.0, 1.0, solution.plan.numel(), dtype=dtype, device=device).view_as(solution.plan)
+    ((solution.plan * upstream).sum() + solution.value.sum()).backward()
+    return solution, [x.grad for x in inputs if x.grad is not None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [*((kind, torch.float32) for kind in KINDS), ("partial", torch.float64)], ids=str
+)
+def test_plan_value_and_derivatives_are_those_of_plain_pytorch(
+    kind: str, dtype: torch.dtype, request: pytest.FixtureRequest
+) -> None:
+    expected, slopes = solved(kind, dtype, torch.device("cpu"))
+    request.getfixturevalue("by_triton")
+    found, gradients = solved(kind, dtype, DEVICE)
+    assert bool(found.converged.all())
+    for name in ("plan", "value", "marginal_a", "marginal_b", "mass_price"):
+        one, other = getattr(found, name).cpu(), getattr(expected, name)
+        assert_close(one, other, rtol=AGREE[dtype], atol=AGREE[dtype], msg=lambda text, n=name: f"{n}: {text}")
+    for one, other in zip(gradients, slopes, strict=True):
+        assert_close(one.cpu(), other, rtol=20 * AGREE[dtype], atol=20 * AGREE[dtype])
+
+
+def test_sums_that_leave_the_range_are_taken_again(request: pytest.FixtureRequest) -> None:
+    """One sweep from nowhere, at a thousandth of the costs' range: rows and columns underflow."""
+    cost, a, b = problem(torch.float32)
+    solver = partialot.Sinkhorn(max_iter=1, annealing=False)
+
+    def swept(device: torch.device) -> torch.Tensor:
+        inputs = (x.to(device) for x in (1 + cost, a, b))
+        with pytest.warns(partialot.ConvergenceWarning):
+            return partialot.solve(*inputs, mass=0.99, reg=1e-3, solver=solver).potentials[1].cpu()
+
+    expected = swept(torch.device("cpu"))
+    request.getfixturevalue("by_triton")
+    taken, original = [], triton.column_log_sums
+    request.getfixturevalue("monkeypatch").setattr(
+        triton, "column_log_sums", lambda *given: (taken.append(given), original(*given))[1]
+    )
+    assert_close(swept(DEVICE), expected, rtol=1e-5, atol=1e-5)
+    assert taken
