@@ -74,7 +74,7 @@ def test_small_problems_are_swept_on_where_larger_ones_would_step(monkeypatch: p
     monkeypatch.setattr("partialot.solvers.newton.conjugate_gradient", lambda *_, **__: asked.append(1))
     if native.library() is None:
         pytest.skip("without native kernels sweeps are dear, and steps come early")
-    solution = partialot.solve(noise(60, 60), reg=0.005, solver=partialot.Sinkhorn(tol=1e-6))
+    solution = partialot.solve(noise(60, 60), mass=0.95, reg=0.008, solver=partialot.Sinkhorn(tol=1e-6))
     assert solution.converged
     assert solution.n_iter > STEPPING.step
     assert not asked
