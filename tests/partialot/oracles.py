@@ -128,7 +128,8 @@ def solve_by_pot(cost: Array, a: Array, b: Array, mass: float | None = None) -> 
     plan = total * np.asarray(plan)[:n, :m]
     if (plan[~np.isfinite(cost)] > 1e-12 * moved).any():
         raise InfeasibleError("the cheapest plan crosses a forbidden pair")
-    return Optimum(np.where(np.isfinite(cost), plan, 0.0), price(cost, plan))
+    allowed = np.where(np.isfinite(cost), plan, 0.0)
+    return Optimum(allowed, price(cost, allowed))
 
 
 def cheapest_matching(cost: Array, size: int) -> float:
