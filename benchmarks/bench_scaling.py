@@ -61,7 +61,7 @@ def follow(curve: Curve, rounds: int) -> Iterator[dict[str, object]]:
 
 def main() -> None:
     """Follow each curve, print its tables and keep the figures."""
-    parser = arguments(__doc__, "scaling", rounds=5)
+    parser = arguments(__doc__, "scaling", rounds=3)
     names = sorted({curve.along for curve in CURVES})
     parser.add_argument("--curves", nargs="+", choices=names, default=names, help="what grows along them")
     parser.add_argument("--longest", type=int, default=None, help="points of each curve at most")
