@@ -87,14 +87,14 @@ $(PEERS): $(STAMP)
 bench: $(PEERS) ## Compare with POT, GeomLoss, OTT and plain PyTorch on this CPU (a quarter of an hour), fill the pages
 	$(BIN)/python benchmarks/bench_cpu.py
 	$(BIN)/python benchmarks/bench_gradients.py
-	$(BIN)/python benchmarks/bench_memory.py
 	$(BIN)/python benchmarks/bench_scaling.py
 	$(BIN)/python benchmarks/bench_small_reg.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_exact.py
-	$(BIN)/python benchmarks/bench_import.py
 	$(BIN)/python benchmarks/make_page.py
 
-bench-full: bench ## The same, then large problems, sweeps, precision, clouds and the network
+bench-full: bench ## The same, then memory, imports, large problems, sweeps, precision, clouds and the network
+	$(BIN)/python benchmarks/bench_memory.py
+	$(BIN)/python benchmarks/bench_import.py
 	$(BIN)/python benchmarks/bench_sweep.py
 	$(BIN)/python benchmarks/bench_iterations.py
 	$(BIN)/python benchmarks/bench_accuracy.py

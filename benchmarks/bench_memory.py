@@ -62,17 +62,23 @@ def forward_and_backward(name: str, workload: Workload) -> float:
     return most_held(run)
 
 
-def measure(workload: Workload) -> dict[str, dict[str, float]]:
-    """Every method in turn, in MiB and in matrices of the costs."""
+def measure(workload: Workload) -> dict[str, dict[str, float | str | None]]:
+    """Every method in turn, in MiB and in matrices of the costs, or what it raised."""
     matrix = workload.batch * workload.nodes**2 * 4 / 2**20
     cases = [("forward", forward, name) for name, _ in methods(workload)]
     cases += [("forward and backward", forward_and_backward, name) for name, _ in derivatives(workload)]
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, float | str | None]] = {}
     for kind, function, name in cases:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            held = pool.submit(function, name, workload).result()
-        rows[f"{name}: {kind}"] = {"peak_mib": held, "matrices": held / matrix}
+            found = pool.submit(function, name, workload)
+            error = found.exception()
+        if error is not None:
+            rows[f"{name}: {kind}"] = {"peak_mib": None, "matrices": None, "fault": f"raised {type(error).__name__}"}
+            print(f"  {name + ': ' + kind:60} raised {type(error).__name__}", flush=True)
+            continue
+        held = found.result()
+        rows[f"{name}: {kind}"] = {"peak_mib": held, "matrices": held / matrix, "fault": None}
         print(f"  {name + ': ' + kind:60} {held:9.1f} MiB {held / matrix:8.1f} matrices", flush=True)
     return rows
 

@@ -76,7 +76,12 @@ def memory(record: dict[str, Any]) -> Iterator[str]:
     yield "## Memory\n"
     yield f"`{record['command']}`: the most that is resident beside the costs. " + measured_on(record["machine"])
     for one in record["results"]:
-        rows = [[name, number(row["peak_mib"]), number(row["matrices"])] for name, row in one["results"].items()]
+        rows = [
+            [name, f"**{row['fault']}**", ""]
+            if row["fault"]
+            else [name, number(row["peak_mib"]), number(row["matrices"])]
+            for name, row in one["results"].items()
+        ]
         yield table([_size(one["workload"]), "MiB", "matrices of costs"], rows)
 
 
