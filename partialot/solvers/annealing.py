@@ -80,7 +80,7 @@ STEPPING = Schedule(
 """With Newton steps levels are cheap, but begin where potentials have nowhere far to go: steps are short."""
 
 PATIENT = Schedule(
-    window=40, probe=160, stalled=0.96, again=320, start=6.0, fewest=10.0, fastest=4.0, longest=200.0, held=0, step=320
+    window=30, probe=80, stalled=0.98, again=320, start=6.0, fewest=10.0, fastest=4.0, longest=200.0, held=0, step=320
 )
 """The same where sweeps are cheap beside all that surrounds a step: as many as take no longer than a few steps."""
 
