@@ -1,6 +1,7 @@
 """When a plan counts as an answer, and how far a solver must go until its plan is one."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +10,20 @@ from workload import Workload
 ELSEWHERE = 0.05
 """Distance from the optimal plan, over the mass, from which on a plan that keeps its marginals is another one: what is
 left of the iteration's error at a violation of 1e-3 is a tenth of it in the slowest problems that are compared."""
+
+
+class Verdict(NamedTuple):
+    """What an answer is worth.
+
+    Attributes:
+        violation: Of its constraints, over the mass.
+        distance: From the optimum, over the mass; NaN where none is at hand.
+        fault: What makes it none; None = it is an answer.
+    """
+
+    violation: float
+    distance: float
+    fault: str | None
 
 
 def violation(plan: Tensor, workload: Workload) -> float:

@@ -29,6 +29,11 @@ def keep(out: Path, machine: Mapping[str, object], figures: Mapping[str, object]
     """Write figures down, with the command that they came of and the machine as it was before."""
     if machine["not installed"]:
         print(f"Not installed, so not compared: {machine['not installed']}. `make bench` installs all peers.")
+    write(out, machine, figures)
+
+
+def write(out: Path, machine: Mapping[str, object], figures: Mapping[str, object]) -> None:
+    """The same without a word of who was not installed."""
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"command": command, "machine": machine, **figures}, indent=2) + "\n")

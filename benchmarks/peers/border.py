@@ -13,7 +13,7 @@ def border(cost: Tensor, workload: Workload, corner: float) -> tuple[Tensor, Ten
         workload: Whose mass decides.
         corner: Price between the dummies, which must not be paid.
     """
-    weights = torch.full((workload.nodes,), 1.0 / workload.nodes, dtype=cost.dtype)
+    weights = cost.new_full((workload.nodes,), 1.0 / workload.nodes)
     if workload.mass is None:
         return cost, weights
     bordered = torch.nn.functional.pad(cost, (0, 1, 0, 1))

@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from comparison import find_iterations
+from timing import wait_for
 from torch import Tensor
 from workload import Workload
 
@@ -45,10 +46,13 @@ def _backward(
 
     def run() -> tuple[Tensor, float, float]:
         leaf = cost.clone().requires_grad_()
+        wait_for(leaf.device)
         begin = time.perf_counter()
         plan = prepare(leaf, workload)(count)
+        wait_for(leaf.device)
         middle = time.perf_counter()
         (gradient,) = torch.autograd.grad(plan, leaf, upstream)
+        wait_for(leaf.device)
         return gradient, middle - begin, time.perf_counter() - middle
 
     return run

@@ -2,12 +2,12 @@
 
 import importlib
 import importlib.util
+import math
 import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from workload import Workload
@@ -18,6 +18,16 @@ _RIDGE = 1e-3
 """What OTT's documentation of implicit differentiation has for systems with constants in their kernel."""
 
 INSTALLED = importlib.util.find_spec("ott") is not None
+
+_STORED, _BATCH = 20_000, 1024
+"""Points up to which it may store the prices of clouds, and rows that it takes at a time beyond."""
+
+
+def serves(device: torch.device) -> bool:
+    """Tell whether JAX computes where the costs are; it takes the GPU by itself where its build knows one."""
+    if not INSTALLED:
+        return False
+    return importlib.import_module("jax").default_backend() == ("gpu" if device.type == "cuda" else "cpu")
 
 
 def sinkhorn(
@@ -35,7 +45,39 @@ def sinkhorn(
 
     def run(iterations: int) -> Tensor:
         solve = _compile(workload, iterations, momentum, anderson, log_domain)
-        return strip(torch.from_numpy(np.array(solve(held, weights))), workload)
+        return strip(torch.from_dlpack(solve(held, weights)), workload)
+
+    return run
+
+
+def clouds(x: Tensor, y: Tensor, reg: float, *, momentum: float = 1.5) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """A fixed number of iterations between clouds; the prices of many points are never all stored.
+
+    See https://ott-jax.readthedocs.io/_autosummary/ott.geometry.pointcloud.PointCloud.html for `batch_size`.
+    """
+    jax = importlib.import_module("jax")
+    jax.config.update("jax_enable_x64", x.dtype == torch.float64)
+    pointcloud: Any = importlib.import_module("ott.geometry.pointcloud")
+    linear_problem: Any = importlib.import_module("ott.problems.linear.linear_problem")
+    held = tuple(jax.device_put(one.cpu().numpy()) for one in (x, y))
+    batch_size = None if len(x) <= _STORED else _BATCH
+    # Its potentials carry the logarithms of the weights.
+    log_weights = [reg * math.log(len(one)) for one in (x, y)]
+
+    @cache
+    def compiled(iterations: int) -> Any:
+        step = _solver(iterations, momentum)
+
+        def potentials(left: Any, right: Any) -> Any:
+            geometry = pointcloud.PointCloud(left, right, epsilon=reg, batch_size=batch_size)
+            found = step(linear_problem.LinearProblem(geometry))
+            return found.f, found.g
+
+        return jax.jit(potentials)
+
+    def run(iterations: int) -> tuple[Tensor, Tensor]:
+        f, g = (torch.from_dlpack(one) for one in compiled(iterations)(*held))
+        return f + log_weights[0], g + log_weights[1]
 
     return run
 
@@ -45,7 +87,7 @@ def differentiate(cost: Tensor, upstream: Tensor, workload: Workload) -> Callabl
     jax = importlib.import_module("jax")
     jax.config.update("jax_enable_x64", False)
     held, weights = _hand_over(jax, cost, workload)
-    weighting = jax.device_put(upstream.numpy())
+    weighting = jax.device_put(upstream.cpu().numpy())
     forward, both = _compile_derivative(workload)
 
     def run() -> tuple[Tensor, float, float]:
@@ -55,7 +97,7 @@ def differentiate(cost: Tensor, upstream: Tensor, workload: Workload) -> Callabl
         gradient = both(held, weights, weighting).block_until_ready()
         marks.append(time.perf_counter())
         first, second = marks[1] - marks[0], marks[2] - marks[1]
-        return strip(torch.from_numpy(np.array(gradient)), workload), first, max(second - first, 0.0)
+        return strip(torch.from_dlpack(gradient), workload), first, max(second - first, 0.0)
 
     return run
 
@@ -63,12 +105,21 @@ def differentiate(cost: Tensor, upstream: Tensor, workload: Workload) -> Callabl
 def _hand_over(jax: Any, cost: Tensor, workload: Workload) -> tuple[Any, Any]:
     # A corner dearer than any path around it; infinity gives OTT a cost of NaN.
     bordered, weights = border(cost, workload, 2 * float(cost.max()) + 40 * workload.reg)
-    return jax.device_put(bordered.numpy()), jax.device_put(weights.numpy())
+    return tuple(jax.device_put(one.cpu().numpy()) for one in (bordered, weights))
 
 
 @cache
 def _compile(workload: Workload, iterations: int, momentum: float, anderson: int, log_domain: bool) -> Any:
-    jax, solver = importlib.import_module("jax"), importlib.import_module("ott.solvers.linear.sinkhorn")
+    jax, step = importlib.import_module("jax"), _solver(iterations, momentum, anderson, log_domain)
+
+    def plan(matrix: Any, weights: Any) -> Any:
+        return step(_problem(matrix, weights, workload.reg)).matrix
+
+    return jax.jit(jax.vmap(plan, in_axes=(0, None)))
+
+
+def _solver(iterations: int, momentum: float, anderson: int = 0, log_domain: bool = True) -> Any:
+    solver: Any = importlib.import_module("ott.solvers.linear.sinkhorn")
     acceleration: Any = importlib.import_module("ott.solvers.linear.acceleration")
     limits = dict.fromkeys(("min_iterations", "max_iterations", "inner_iterations"), iterations)
     chosen = (
@@ -76,12 +127,7 @@ def _compile(workload: Workload, iterations: int, momentum: float, anderson: int
         if anderson
         else {"momentum": acceleration.Momentum(value=momentum)}
     )
-    step = solver.Sinkhorn(lse_mode=log_domain, threshold=0.0, **limits, **chosen)
-
-    def plan(matrix: Any, weights: Any) -> Any:
-        return step(_problem(matrix, weights, workload.reg)).matrix
-
-    return jax.jit(jax.vmap(plan, in_axes=(0, None)))
+    return solver.Sinkhorn(lse_mode=log_domain, threshold=0.0, **limits, **chosen)
 
 
 @cache
