@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check browser test test-gpu test-lowest release-check bench bench-full docs docs-serve
+.PHONY: help setup demo check browser test test-gpu test-lowest release-check bench bench-full bench-gpu docs docs-serve
 
 PYTHON ?=
 VENV := .venv
@@ -106,6 +106,13 @@ bench-full: bench ## The same, then memory, imports, large problems, sweeps, pre
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_exact.py --nodes 3000 --families points features --rounds 1 \
 		--out benchmarks/results/exact_3000.json
 	$(BIN)/python benchmarks/bench_cmnet.py
+	$(BIN)/python benchmarks/make_page.py
+
+# FlashSinkhorn and JAX for CUDA are taken where they install.
+bench-gpu: $(PEERS) ## Measure on the CUDA device at hand, beside its ceilings, floors and peers (under ten minutes)
+	$(BIN)/python -m pip install --disable-pip-version-check flash-sinkhorn 'jax[cuda12]' || \
+		echo 'FlashSinkhorn and JAX for CUDA did not install: they are not compared.' >&2
+	$(BIN)/python benchmarks/bench_gpu.py
 	$(BIN)/python benchmarks/make_page.py
 
 # Material for MkDocs prints an advertisement of its successor otherwise.

@@ -25,8 +25,8 @@ def find(*, rehearse: bool) -> torch.device:
     if not torch.cuda.is_available():
         raise SystemExit(
             f"A CUDA device must be there to be measured. Found none by PyTorch {torch.__version__}. Run this on a "
-            "machine with an NVIDIA GPU and a CUDA build of PyTorch, or pass `--rehearse` to run it in miniature on the "
-            "CPU, which keeps no figures."
+            "machine with an NVIDIA GPU and a CUDA build of PyTorch, or pass `--rehearse` to run it in miniature on "
+            "the CPU, which keeps no figures."
         )
     return torch.device("cuda", torch.cuda.current_device())
 
