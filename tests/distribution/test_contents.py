@@ -72,7 +72,7 @@ def test_the_source_archive_has_no_environment_and_no_results_of_runs(source_arc
 
 
 def test_every_extra_can_be_asked_for(metadata: Message) -> None:
-    asked = {"fewshot", "page", "tensorboard", "test", "dev", "bench", "docs", "peers"}
+    asked = {"fewshot", "page", "tensorboard", "test", "dev", "bench", "docs", "peers", "triton"}
     assert set(metadata.get_all("Provides-Extra", [])) == asked
     needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert {line.split(">=")[0] for line in needed} == {"jaxtyping", "numpy", "pot", "scipy", "torch"}
