@@ -36,7 +36,7 @@ def write_out(entries: Entries) -> None:
 def sandwich(matrix: Tensor, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
     """See `reference.sandwich`."""
     matrix, nothing = matrix.contiguous(), x.new_zeros(matrix.shape[0])
-    source = torch.full((matrix.shape[0],), int(Source.STORED), dtype=torch.int8)
+    source = matrix.new_full((matrix.shape[0],), int(Source.STORED), dtype=torch.int8)
     entries = Entries(Prices(matrix, nothing, nothing), matrix, source, offset, x)
     y, z = offset.new_empty(offset.shape), x.new_empty(x.shape)
     _call("sandwich", entries, (x, scale, offset), (y, z))
@@ -51,7 +51,7 @@ def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits
     room = (torch.empty_like(f), torch.empty_like(g), torch.empty_like(f))
     # What a stretch changes is written in place.
     iterate, pace, progress, watch = ([x.clone(memory_format=torch.contiguous_format) for x in part] for part in state)
-    measured, following = torch.empty((3, len(f)), dtype=f.dtype), [torch.empty_like(x) for x in iterate]
+    measured, following = f.new_empty((3, len(f))), [torch.empty_like(x) for x in iterate]
     made, source, wild = torch.zeros_like(iterate[2]), kernels.source.clone(), torch.empty_like(kernels.source)
     given = (kernels.prices.unit, kernels.prices.shift, *(kernels.base or (f, g)), *room, marginals.log_a[:, :-1])
     weights = (marginals.a, marginals.log_a, marginals.b, marginals.log_b)
@@ -92,7 +92,7 @@ def update(
     given, size = _border(marginals, iterate)
     following = Iterate(*(x.clone() for x in given[4:]))
     wild = torch.empty_like(running)
-    bounds = torch.tensor(range_of_sums(dtype), dtype=torch.float64)
+    bounds = omega.new_tensor(range_of_sums(dtype))
     vectors = (rows.moved, rows.columns, log_columns, edge, omega, bounds)
     sums = [None if x is None else x.contiguous() for x in vectors]
     running = running.contiguous()
