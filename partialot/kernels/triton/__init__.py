@@ -48,8 +48,10 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
 
 def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
     """See `partialot.kernels.stretch`; entries come from costs only, and a stretch may end before its limits."""
-    from partialot.kernels.triton import rows, stretch_large
+    from partialot.kernels.triton import rows, stretch_large, stretch_small
 
+    if stretch_small.fits(kernels.prices.cost):
+        return stretch_small.stretch(kernels, marginals, state, limits, rules)
     if rows.fits(kernels.prices.cost):
         return stretch_large.stretch(kernels, marginals, state, limits, rules)
     # Rows so long that nobody waits for the host.

@@ -1,7 +1,7 @@
 """The numbers of which a stretch has one for each problem, in one tensor: a launch takes one address, not thirty.
 
-Line k of (lines, batch) is the k-th of: mass, corner, column error and edge share of the iterate; the pace; the progress;
-the watch; the limits; the sweeps made.
+Line k of (lines, batch) is the k-th of: mass, corner, column error and edge share of the iterate; the pace; the
+progress; the watch; the limits; the sweeps made.
 """
 
 from typing import NamedTuple
@@ -41,7 +41,8 @@ class Ledger(NamedTuple):
         f, g, *scalars = state.iterate
         made = torch.zeros_like(state.iterate.mass)
         lines = torch.stack((*scalars, *state.pace, *state.progress, *state.watch, *limits, made))
-        return cls(*(x.clone(memory_format=torch.contiguous_format) for x in (f, g)), lines)
+        f, g = (x.clone(memory_format=torch.contiguous_format) for x in (f, g))
+        return cls(f, g, lines)
 
     @property
     def state(self) -> State:

@@ -1,7 +1,6 @@
 """The sweep that belongs to a pass, made where nothing has to be decided by others, one program a problem.
 
-Definition: `partialot.kernels.stretch`. Nothing is stored on a GPU, so that `reach` and `settled` of the limits hold for
-potentials as for any.
+Definition: `partialot.kernels.stretch`. It is made of `measuring`, `deciding` and `updating`, by one launch.
 """
 # Kernels are programs of another language in Python's clothes.
 # pyright: basic, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -98,13 +97,10 @@ def sweep(
 ):
     """Make a sweep; give whether it was made, and how far any potential of a real node went.
 
-    Args:
-        side_ptrs: The potentials of the iterate.
-        ledger_ptr: Its other numbers, and all others of `ledger.Ledger`.
-        found_ptrs: What the pass found, as `RowSums`.
-        next_ptrs: Room for another iterate: its potentials, and its other numbers as in the ledger.
-        given_ptrs: Where the columns and the edge of the next pass go.
-        RANGE: Natural logarithms between which sums over columns are to be, and the number of the first.
+    `side_ptrs` are the potentials of the iterate, `ledger_ptr` all that is in `ledger.Ledger` beside them, `found_ptrs`
+    what the pass found, as `RowSums`, `next_ptrs` room for another iterate: its potentials, and its other numbers as in
+    the ledger; the columns and the edge of the next pass go to `given_ptrs`. RANGE holds the natural logarithms between
+    which sums over columns are to be, and the number that the first belongs to.
     """
     batch, n, m = size
     own_ptr = ledger_ptr + problem
@@ -124,6 +120,8 @@ def sweep(
         watch = ()
         for k in tl.static_range(4):
             watch += (tl.load(own_ptr + (_WATCH + k) * batch),)
+        # What decides is read before anything is written: a thread that came late would decide otherwise.
+        travelled = tl.load(own_ptr + (_PROGRESS + 2) * batch)
         if ~(is_done(progress, error, tol, floor, RULES) | stalls(watch, error, progress[0], RULES)):
             omega = tl.load(own_ptr + PACE * batch)
             sums = found_ptrs[2], found_ptrs[3]
@@ -150,7 +148,7 @@ def sweep(
                 _farthest(iterate_ptrs[0] + f, room_ptrs[0] + f, n, BLOCK),
                 _farthest(iterate_ptrs[1] + g, room_ptrs[1] + g, m, BLOCK),
             )
-            travelled = tl.load(own_ptr + (_PROGRESS + 2) * batch) + moved
+            travelled += moved
             reach, settled = tl.load(own_ptr + (_LIMITS + 2) * batch), tl.load(own_ptr + (_LIMITS + 3) * batch)
             if ~wild & (travelled <= reach) & (moved > settled):
                 _take(iterate_ptrs, room_ptrs, given_ptrs, marginal_ptrs[3], problem, (n, m), BLOCK)

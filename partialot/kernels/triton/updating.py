@@ -79,10 +79,8 @@ def update_one(
 ):
     """Write the next iterate of a problem; give whether a sum over columns left its range.
 
-    Args:
-        sum_ptrs: By how much rows moved, and the sums over columns.
-        LEAST: The range's natural logarithms: this and MOST; LOST is the number.
-        LOGS: Whether the sums over columns come by their logarithms.
+    `sum_ptrs` are by how much rows moved, and the sums over columns, by their logarithms where LOGS. Their natural
+    logarithms are to be between LEAST and MOST; LOST is the number that the former belongs to.
     """
     n, m = size
     sources, targets = problem * (n + 1), problem * (m + 1)

@@ -174,6 +174,10 @@ CASES: dict[str, Callable[[], object]] = {
     "1 x 1 x 1": lambda: (_row_pass(1, 1, 1), _sandwich(1, 1, 1), _sweep(1, 1, 1)),
     "sweep": lambda: _sweep(4, 3600, 3600),
     "stretch": lambda: _stretch(4, 3600, 3600),
+    "64 x 64, stretch": lambda: _stretch(256, 64, 64),
+    "128 x 128, stretch": lambda: _stretch(64, 128, 128),
+    "100 x 40, float16, stretch": lambda: _stretch(64, 100, 40, torch.float16),
+    "5 x 7, stretch": lambda: _stretch(64, 5, 7),
 }
 
 if __name__ == "__main__":
