@@ -57,10 +57,13 @@ STRETCHES = {
     ("5 x 7, stretch", "_stretch"): Found(812.0, 1.5),
     ("64 x 64, stretch", "_stretch"): Found(217.0, 1.12),
     # The vectors take so many registers that the kernel is in the cache meanwhile.
-    ("128 x 128, stretch", "_stretch"): Found(125.0, 1.06, stack=232),
+    ("128 x 128, stretch", "_stretch"): Found(125.0, 1.06, stack=240),
     ("100 x 40, float16, stretch", "_stretch"): Found(260.0, 1.12, stack=184),
 }
 """Kernels that go on by themselves. Instructions are those of the whole kernel, which has no loop that reads ahead."""
+
+_SPILLED = 640
+"""Bytes of their stack by other releases: 3.6.0 takes 120 for 64 × 64, and 600 for costs of float16."""
 
 
 def slack() -> float:
@@ -88,10 +91,12 @@ def test_every_kernel_fits_on_a_multiprocessor() -> None:
 
 
 def test_registers_hold_everything_but_where_it_is_known_that_they_do_not() -> None:
-    known = {place: found.stack for place, found in (PASSES | STRETCHES).items()}
+    known = {place: slack() * found.stack for place, found in (PASSES | STRETCHES).items()}
+    if importlib.metadata.version("triton") not in _SLACK:
+        known |= dict.fromkeys(STRETCHES, _SPILLED)
     for case, found in compiled().items():
         for kernel in found:
-            assert kernel["stack"] <= slack() * known.get((case, kernel["kernel"]), 0), (case, kernel)
+            assert kernel["stack"] <= known.get((case, kernel["kernel"]), 0), (case, kernel)
 
 
 @pytest.mark.parametrize(("case", "name"), PASSES)
