@@ -44,6 +44,9 @@ def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits
     """See `partialot.kernels.stretch`."""
     if cpu.available(kernels.prices.cost):
         return cpu.stretch(kernels, marginals, state, limits, rules)
+    # As for a pass.
+    if kernels.stored is None and triton.available(kernels.prices.cost):
+        return triton.stretch(kernels, marginals, state, limits, rules)
     rows = row_pass(*pass_at(kernels, marginals, state))
     return Stretch(state, rows, torch.zeros_like(state.pace.omega))
 

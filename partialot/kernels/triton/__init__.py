@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate
+from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -43,6 +44,18 @@ def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
 
     fits = rows.fits(entries.prices.cost)
     return rows.row_pass(entries, update) if fits else wide.row_pass(entries, update)
+
+
+def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
+    """See `partialot.kernels.stretch`; entries come from costs only, and a stretch may end before its limits."""
+    from partialot.kernels.triton import rows, stretch_large, stretch_small
+
+    if stretch_small.fits(kernels.prices.cost):
+        return stretch_small.stretch(kernels, marginals, state, limits, rules)
+    if rows.fits(kernels.prices.cost):
+        return stretch_large.stretch(kernels, marginals, state, limits, rules)
+    # Rows so long that nobody waits for the host.
+    return Stretch(state, row_pass(*pass_at(kernels, marginals, state)), torch.zeros_like(state.pace.omega))
 
 
 def write_out(entries: Entries) -> None:

@@ -19,17 +19,10 @@ from partialot.kernels.triton.vectors import log_sum_exp, off, prepare, warps
 
 @triton.jit
 @no_type_check
-def _measure(
-    marginal_ptrs,
-    iterate_ptrs,
-    log_total_ptr,
-    fraction_ptr,
-    found_ptrs,
-    size,
-    PRICED: tl.constexpr,
-    BLOCK: tl.constexpr,
+def measure_one(
+    marginal_ptrs, iterate_ptrs, log_total_ptr, fraction_ptr, problem, size, PRICED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    problem = tl.program_id(0).to(tl.int64)
+    """Give the logarithm of the dummy source's sum over its weight, the violation, and the mass that moves."""
     n, m = size
     a_ptr, f_ptr, g_ptr = (
         marginal_ptrs[0] + problem * (n + 1),
@@ -50,9 +43,28 @@ def _measure(
     of_edge = (tl.load(iterate_ptrs[5] + problem) + tl.load(iterate_ptrs[3] + problem)) * off(edge)
     error += tl.where(tl.load(a_ptr + n) > 0, of_edge, 0.0)
     error = error / tl.load(iterate_ptrs[2] + problem) + tl.load(iterate_ptrs[4] + problem)
+    return edge, tl.where(error == error, error, INFINITY), tl.sum(amount, 0)
+
+
+@triton.jit
+@no_type_check
+def _measure(
+    marginal_ptrs,
+    iterate_ptrs,
+    log_total_ptr,
+    fraction_ptr,
+    found_ptrs,
+    size,
+    PRICED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    problem = tl.program_id(0).to(tl.int64)
+    edge, error, moved = measure_one(
+        marginal_ptrs, iterate_ptrs, log_total_ptr, fraction_ptr, problem, size, PRICED, BLOCK
+    )
     tl.store(found_ptrs[0] + problem, edge)
-    tl.store(found_ptrs[1] + problem, tl.where(error == error, error, INFINITY))
-    tl.store(found_ptrs[2] + problem, tl.sum(amount, 0))
+    tl.store(found_ptrs[1] + problem, error)
+    tl.store(found_ptrs[2] + problem, moved)
 
 
 def measure(marginals: Marginals, iterate: Iterate, rows: RowSums) -> Measured:

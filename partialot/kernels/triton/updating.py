@@ -52,7 +52,8 @@ def _columns(ptrs, j, m, log_edge, omega, LOGS: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def _copy(from_ptr, to_ptr, count, BLOCK: tl.constexpr):
+def copy(from_ptr, to_ptr, count, BLOCK: tl.constexpr):
+    """Copy numbers of float64."""
     for start in tl.range(0, count, BLOCK):
         k = start + tl.arange(0, BLOCK)
         tl.store(to_ptr + k, tl.load(from_ptr + k, mask=k < count, other=0.0), mask=k < count)
@@ -60,13 +61,14 @@ def _copy(from_ptr, to_ptr, count, BLOCK: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def _update(
+def update_one(
     marginal_ptrs,
     iterate_ptrs,
     sum_ptrs,
     next_ptrs,
-    running_ptr,
-    wild_ptr,
+    problem,
+    edge,
+    omega,
     size,
     LEAST: tl.constexpr,
     MOST: tl.constexpr,
@@ -75,7 +77,11 @@ def _update(
     PRICED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    problem = tl.program_id(0).to(tl.int64)
+    """Write the next iterate of a problem; give whether a sum over columns left its range.
+
+    `sum_ptrs` are by how much rows moved, and the sums over columns, by their logarithms where LOGS. Their natural
+    logarithms are to be between LEAST and MOST; LOST is the number that the former belongs to.
+    """
     n, m = size
     sources, targets = problem * (n + 1), problem * (m + 1)
     old_f, old_g, f_ptr, g_ptr = (
@@ -84,15 +90,8 @@ def _update(
         next_ptrs[0] + sources,
         next_ptrs[1] + targets,
     )
-    if tl.load(running_ptr + problem) == 0:
-        _copy(old_f, f_ptr, n + 1, BLOCK)
-        _copy(old_g, g_ptr, m + 1, BLOCK)
-        for k in tl.static_range(2, 6):
-            tl.store(next_ptrs[k] + problem, tl.load(iterate_ptrs[k] + problem))
-        tl.store(wild_ptr + problem, 0)
-        return
     log_a_ptr, log_b_ptr = marginal_ptrs[1] + sources, marginal_ptrs[3] + targets
-    moved_ptr, edge, omega = sum_ptrs[0] + problem * n, tl.load(sum_ptrs[2] + problem), tl.load(sum_ptrs[3] + problem)
+    moved_ptr = sum_ptrs[0] + problem * n
     f_edge = tl.load(old_f + n) + step(edge, omega)
     for start in tl.range(0, n, BLOCK):
         i = start + tl.arange(0, BLOCK)
@@ -115,8 +114,7 @@ def _update(
         known = tl.where(tl.abs(larger) < INFINITY, larger, 0.0)
         total = total * tl.exp(tl.minimum(most - known, 0.0)) + tl.sum(tl.exp(log_real + moved - known), 0)
         most = larger
-    out = (tl.max(taken, 0) > 0) & ~(tl.sum(lost, 0) >= LOST)
-    tl.store(wild_ptr + problem, ((tl.max(wild, 0) > 0) | out).to(tl.int8))
+    nothing = (tl.max(taken, 0) > 0) & ~(tl.sum(lost, 0) >= LOST)
     log_mass = tl.where(tl.abs(most) < INFINITY, most + tl.log(tl.where(total > 0, total, 1.0)), 0.0)
     # What the program wrote is read by other threads of it.
     tl.debug_barrier()
@@ -147,6 +145,53 @@ def _update(
     tl.store(next_ptrs[3] + problem, corner)
     tl.store(next_ptrs[4] + problem, (tl.sum(wrong, 0) + corner * tl.abs(raised)) / mass)
     tl.store(next_ptrs[5] + problem, tl.sum(edge_share, 0))
+    return (tl.max(wild, 0) > 0) | nothing
+
+
+@triton.jit
+@no_type_check
+def _update(
+    marginal_ptrs,
+    iterate_ptrs,
+    sum_ptrs,
+    next_ptrs,
+    running_ptr,
+    wild_ptr,
+    size,
+    LEAST: tl.constexpr,
+    MOST: tl.constexpr,
+    LOST: tl.constexpr,
+    LOGS: tl.constexpr,
+    PRICED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    problem = tl.program_id(0).to(tl.int64)
+    n, m = size
+    if tl.load(running_ptr + problem) == 0:
+        copy(iterate_ptrs[0] + problem * (n + 1), next_ptrs[0] + problem * (n + 1), n + 1, BLOCK)
+        copy(iterate_ptrs[1] + problem * (m + 1), next_ptrs[1] + problem * (m + 1), m + 1, BLOCK)
+        for k in tl.static_range(2, 6):
+            tl.store(next_ptrs[k] + problem, tl.load(iterate_ptrs[k] + problem))
+        tl.store(wild_ptr + problem, 0)
+        return
+    edge, omega = tl.load(sum_ptrs[2] + problem), tl.load(sum_ptrs[3] + problem)
+    wild = update_one(
+        marginal_ptrs,
+        iterate_ptrs,
+        sum_ptrs,
+        next_ptrs,
+        problem,
+        edge,
+        omega,
+        size,
+        LEAST,
+        MOST,
+        LOST,
+        LOGS,
+        PRICED,
+        BLOCK,
+    )
+    tl.store(wild_ptr + problem, wild.to(tl.int8))
 
 
 def update(

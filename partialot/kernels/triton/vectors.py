@@ -12,7 +12,7 @@ from torch import Tensor
 from partialot.kernels.primitives import Iterate, Marginals
 from partialot.kernels.triton.exponents import INFINITY, safe_relaxation
 
-_LONGEST = 2048
+_LONGEST = 1024
 """Nodes taken at a time."""
 _SMALL = tl.constexpr(1e-4)
 

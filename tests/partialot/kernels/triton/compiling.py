@@ -24,6 +24,7 @@ from triton.runtime.jit import JITFunction
 
 from partialot.kernels import triton as kernels
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Prices, RowSums, RowUpdate
+from partialot.kernels.stretch import Kernels, Limits, Pace, Progress, Rules, State, Watch
 
 _TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
@@ -143,6 +144,16 @@ def _sweep(batch: int, n: int, m: int) -> None:
     kernels.update(marginals, at, rows, None, scalar, scalar, scalar > 0, torch.float32)
 
 
+def _stretch(batch: int, n: int, m: int, dtype: torch.dtype = torch.float32) -> None:
+    a, b = _vector(batch, n + 1), _vector(batch, m + 1)
+    one = torch.ones(batch, dtype=torch.float64)
+    state = State(Iterate(a, b, *[one] * 4), Pace(*[one] * 5), Progress(*[one] * 3), Watch(*[one] * 4))
+    prices, source = _entries(batch, n, m, dtype).prices, torch.ones(batch, dtype=torch.int8)
+    rules = Rules(50, 3, 0.2, 8, 1.95, 1.4, 8, 16, 8, 16, 0.8, 0.6, 0.03)
+    given = Kernels(prices, None, None, source), Marginals(a, a, b, b, priced=False)
+    kernels.stretch(*given, state, Limits(*[one] * 6), rules)
+
+
 def _sandwich(batch: int, n: int, m: int) -> None:
     given = _vector(batch, m), _vector(batch, n), _vector(batch, n)
     kernels.sandwich(torch.empty(batch, n, m), *given)
@@ -162,6 +173,11 @@ CASES: dict[str, Callable[[], object]] = {
     "columns": lambda: kernels.column_log_sums(_entries(4, 3600, 3600).prices, _vector(4, 3600)),
     "1 x 1 x 1": lambda: (_row_pass(1, 1, 1), _sandwich(1, 1, 1), _sweep(1, 1, 1)),
     "sweep": lambda: _sweep(4, 3600, 3600),
+    "stretch": lambda: _stretch(4, 3600, 3600),
+    "64 x 64, stretch": lambda: _stretch(256, 64, 64),
+    "128 x 128, stretch": lambda: _stretch(64, 128, 128),
+    "100 x 40, float16, stretch": lambda: _stretch(64, 100, 40, torch.float16),
+    "5 x 7, stretch": lambda: _stretch(64, 5, 7),
 }
 
 if __name__ == "__main__":

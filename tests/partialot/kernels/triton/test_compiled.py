@@ -51,6 +51,20 @@ PASSES = {
 """Kernels that read a matrix row by row. At 4.3 TB/s, what an H200 copies at, an entry of float32 takes as long as 31
 instructions, and one of float16 as long as 16."""
 
+STRETCHES = {
+    # The vectors of a sweep, and what is decided by them.
+    ("stretch", "_sweep"): Found(2.36e6),
+    ("5 x 7, stretch", "_stretch"): Found(812.0, 1.5),
+    ("64 x 64, stretch", "_stretch"): Found(217.0, 1.12),
+    # The vectors take so many registers that the kernel is in the cache meanwhile.
+    ("128 x 128, stretch", "_stretch"): Found(125.0, 1.06, stack=240),
+    ("100 x 40, float16, stretch", "_stretch"): Found(260.0, 1.12, stack=184),
+}
+"""Kernels that go on by themselves. Instructions are those of the whole kernel, which has no loop that reads ahead."""
+
+_SPILLED = 640
+"""Bytes of their stack by other releases: 3.6.0 takes 120 for 64 × 64, and 600 for costs of float16."""
+
 
 def slack() -> float:
     return _SLACK.get(importlib.metadata.version("triton"), 1.5)
@@ -77,10 +91,12 @@ def test_every_kernel_fits_on_a_multiprocessor() -> None:
 
 
 def test_registers_hold_everything_but_where_it_is_known_that_they_do_not() -> None:
-    known = {place: found.stack for place, found in PASSES.items()}
+    known = {place: slack() * found.stack for place, found in (PASSES | STRETCHES).items()}
+    if importlib.metadata.version("triton") not in _SLACK:
+        known |= dict.fromkeys(STRETCHES, _SPILLED)
     for case, found in compiled().items():
         for kernel in found:
-            assert kernel["stack"] <= slack() * known.get((case, kernel["kernel"]), 0), (case, kernel)
+            assert kernel["stack"] <= known.get((case, kernel["kernel"]), 0), (case, kernel)
 
 
 @pytest.mark.parametrize(("case", "name"), PASSES)
@@ -92,6 +108,17 @@ def test_passes_take_few_instructions_an_entry_and_read_ahead(case: str, name: s
         assert kernel["reads_ahead"], kernel
 
 
+@pytest.mark.parametrize(("case", "name"), STRETCHES)
+def test_what_goes_on_by_itself_is_no_longer_than_it_was(case: str, name: str) -> None:
+    limit = STRETCHES[case, name]
+    for kernel in kernels(case, name):
+        assert kernel["instructions"] <= slack() * limit.instructions, kernel
+        assert kernel["powers"] <= slack() * limit.powers, kernel
+
+
 def test_nothing_but_the_pass_and_its_merge_is_launched() -> None:
     assert [kernel["kernel"] for kernel in compiled()["4 x 3600 x 3600"]] == ["_row_pass", "_merge"]
     assert [kernel["kernel"] for kernel in compiled()["sweep"]] == ["_measure", "_update"]
+    sweep = ["_row_pass", "_merge", "_sweep", "_row_pass", "_merge"]
+    assert [kernel["kernel"] for kernel in compiled()["stretch"]] == sweep
+    assert [kernel["kernel"] for kernel in compiled()["64 x 64, stretch"]] == ["_stretch"]

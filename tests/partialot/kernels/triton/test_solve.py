@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 import partialot
-from partialot.kernels import cpu, dispatch, triton
+from partialot.kernels import triton
 from tests.partialot.kernels.on_device import DEVICE, MARKS
 
 pytestmark = MARKS
@@ -19,15 +19,6 @@ KINDS = {
 """What is asked of a problem whose two sides weigh 1."""
 AGREE = {torch.float32: 2e-5, torch.float64: 1e-8}
 """Both are solved until their violation is a twentieth of this."""
-
-
-@pytest.fixture
-def by_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have tensors of the CPU, which stand for those of a GPU where there is none, served as a GPU's are."""
-    if DEVICE.type == "cpu":
-        monkeypatch.setattr(cpu, "available", lambda _: False)
-        monkeypatch.setattr(triton, "available", lambda _: True)
-        monkeypatch.setattr(dispatch, "gains_by_storing", lambda _: False)
 
 
 def problem(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
