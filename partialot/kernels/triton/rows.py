@@ -29,25 +29,14 @@ from partialot.kernels.triton.exponents import (
     finite_size,
     grid_for,
     log_of_sum,
+    moves,
     power,
-    safe_relaxation,
     split,
 )
 from partialot.kernels.triton.launching import Cut, Work, with_unit_stride
 from partialot.kernels.triton.merging import merge
 
 _COST = tl.constexpr(int(Source.COST))
-
-
-@triton.jit
-@no_type_check
-def _moves(log_total, omega, room, WORK: tl.constexpr, WILD: tl.constexpr, SMALL: tl.constexpr):
-    """Give how far potentials move whose sums have these logarithms, at most as far as there is room."""
-    seen = tl.abs(log_total) < INFINITY
-    natural = tl.where(seen, log_total, 0.0) * LN_2
-    allowed = tl.where(tl.abs(log_total) < WILD, safe_relaxation(natural.to(WORK), omega, SMALL), 1.0)
-    # A row that sees nothing stays where it is.
-    return tl.where(seen, tl.minimum(-allowed.to(tl.float64) * natural, room), 0.0)
 
 
 @triton.jit
@@ -88,7 +77,7 @@ def _far_rows(
             room = tl.full((), INFINITY, tl.float64)
             if HAS_CEILING:
                 room = tl.load(ceiling_ptr + i) - place
-            moved = _moves(log_total, omega, room, WORK, WILD, SMALL)
+            moved = moves(log_total, omega, room, WORK, WILD, SMALL)
             sums += power((tl.load(weight_ptr + i) + moved) * LOG2_E + most.to(tl.float64), WORK) * entries
             tl.store(total_ptr + i, log_total * LN_2)
             tl.store(fraction_ptr + i, tl.exp2(log_sum - tl.maximum(log_total, -1e300)))
@@ -170,7 +159,7 @@ def _row_pass(
         room = tl.full((BLOCK_N,), INFINITY, tl.float64)
         if HAS_CEILING:
             room = tl.load(ceiling_ptr + i, mask=inside, other=INFINITY) - place
-        moved = _moves(log_total, omega, room, WORK, WILD, SMALL)
+        moved = moves(log_total, omega, room, WORK, WILD, SMALL)
         # No number marks the rows of a tile that is left out, lest an infinite entry of it spoil the sums.
         tl.store(total_ptr + i, tl.where(wild > 0, float("nan"), log_total * LN_2), mask=inside)
         tl.store(fraction_ptr + i, (real / total).to(tl.float64), mask=inside)
