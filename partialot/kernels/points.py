@@ -33,7 +33,8 @@ class Points:
     themselves, less than 0.
 
     Attributes:
-        x: (batch, d, n) float32, or (batch, n, 2 k) float16: nearest numbers, then the rest; the batch may be stretched.
+        x: (batch, d, n) float32, or (batch, n, 2 k) float16: nearest numbers, then the rest; the batch may be
+            stretched.
         y: Likewise.
         alone_x: (batch, n), what the row alone adds to its costs, float64.
         alone_y: (batch, m), likewise.

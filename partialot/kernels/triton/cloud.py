@@ -22,7 +22,8 @@ from partialot.kernels.points import CloudEntries
 from partialot.kernels.primitives import RowSums, RowUpdate, Source
 from partialot.kernels.triton.exponents import INFINITY, LN_2, LOG2_E, log_of_sum, moves
 from partialot.kernels.triton.launching import with_unit_stride
-from partialot.kernels.triton.pairs import Side, log_sums
+from partialot.kernels.triton.pairs import log_sums
+from partialot.kernels.triton.places import Side
 
 _COST = tl.constexpr(int(Source.COST))
 _BLOCK = 128

@@ -13,7 +13,7 @@ only the rounding of products is left, relative to the size of points about thei
 # pyright: basic, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
 
-from typing import NamedTuple, no_type_check
+from typing import no_type_check
 
 import torch
 import triton
@@ -22,83 +22,11 @@ from torch import Tensor
 
 from partialot.kernels.points import CHUNK, WHOLE, CloudEntries
 from partialot.kernels.primitives import Source
-from partialot.kernels.triton.exponents import INFINITY, LOG2_E, finite_size, grid_for, split
-from partialot.kernels.triton.launching import with_unit_stride
+from partialot.kernels.triton.exponents import INFINITY, LOG2_E
+from partialot.kernels.triton.launching import Tiles
+from partialot.kernels.triton.places import Side, places
 
 _COST = tl.constexpr(int(Source.COST))
-_PROGRAMS = 1056
-"""A problem is cut into about so many, eight for each multiprocessor of an H100, by reckoning and not by measurement;
-it is no property of the device at hand, lest results depend on it."""
-
-_LEAST = 256
-"""Fewest points that a program goes through: its own are read, and its sums written, once."""
-
-
-class Side(NamedTuple):
-    """One side of the pairs.
-
-    Attributes:
-        points: See `Points`.
-        alone: See `Points`.
-        potential: (batch, count), natural and float64; may be -inf.
-    """
-
-    points: Tensor
-    alone: Tensor
-    potential: Tensor
-
-
-class Tiles(NamedTuple):
-    """How a problem is cut.
-
-    Attributes:
-        height: Points of a program.
-        width: Others taken at a time.
-        warps: Of a program.
-        part: Others that a program goes through, a multiple of the width.
-        parts: Programs with the same points.
-    """
-
-    height: int
-    width: int
-    warps: int
-    part: int
-    parts: int
-
-    @classmethod
-    def of(cls, n: int, m: int, *, narrow: bool, deep: bool) -> "Tiles":
-        """Cut pairs of n points with m.
-
-        Args:
-            n: Of the programs' own.
-            m: Of the others.
-            narrow: Whether costs are sums over a few coordinates: a thread then has points for itself.
-            deep: Whether products are taken in several pieces, which are read for each tile again.
-        """
-        height, width, warps = (256, 32, 4) if narrow else (128, 128, 8) if deep else (128, 64, 4)
-        most = max(1, min(_PROGRAMS // -(-n // height), m // _LEAST))
-        part = -(-m // (most * width)) * width
-        return cls(height, width, warps, part, -(-m // part))
-
-
-@triton.jit
-@no_type_check
-def _place(side, k, inside, problem, scales):
-    """Give where points are in units of the cost, what they add to it alone taken off."""
-    alone_ptr, potential_ptr, size, stride = side
-    potential = tl.load(potential_ptr + problem * stride + k, mask=inside, other=-INFINITY)
-    return potential * scales[0] - tl.load(alone_ptr + problem * size + k, mask=inside, other=0.0)
-
-
-@triton.jit
-@no_type_check
-def _reach(side, first, last, problem, scales, BLOCK: tl.constexpr):
-    """Give the largest size of any place from one point to another."""
-    most = tl.zeros((BLOCK,), dtype=tl.float64)
-    for start in tl.range(first, last, BLOCK):
-        k = start + tl.arange(0, BLOCK)
-        most = tl.maximum(most, finite_size(_place(side, k, k < last, problem, scales)))
-    return tl.max(most, 0)
 
 
 @triton.jit
@@ -115,15 +43,19 @@ def _take(coarse, weight, anchor, scaled, sums, log_unit, AXIS: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def _prepare(own, other, scale_ptrs, problem, i, ends, BLOCK: tl.constexpr):
-    """Give the scales of a problem, the grid of a program's potentials, and its own points' potentials on it."""
-    unit = tl.load(scale_ptrs[0] + problem)
-    scales, log_unit = (1.0 / unit, tl.load(scale_ptrs[1] + problem)), unit * LOG2_E
-    place = _place(own, i, i < own[2], problem, scales) + scales[1]
-    most = tl.maximum(tl.max(finite_size(place), 0), _reach(other, ends[0], ends[1], problem, scales, BLOCK))
-    grid = grid_for(most, tl.float32)
-    high, low = split(place, grid, log_unit, tl.float32)
-    return scales, log_unit, grid, high, low
+def _part(size, part_of_program, parts, BLOCK_N: tl.constexpr):
+    """Give the problem of a program, its points, and where its part of the others begins and ends."""
+    blocks, program = tl.cdiv(size[0], BLOCK_N), tl.program_id(0)
+    i = (program // parts % blocks) * BLOCK_N + tl.arange(0, BLOCK_N)
+    first = program % parts * part_of_program
+    return (program // (parts * blocks)).to(tl.int64), i, first, tl.minimum(first + part_of_program, size[1])
+
+
+@triton.jit
+@no_type_check
+def _total(sums, scaled, weight):
+    """Give the logarithms of sums from those of which the largest term was divided out."""
+    return tl.log2(sums).to(tl.float64) + (scaled.to(tl.float64) + tl.log2(weight).to(tl.float64))
 
 
 @triton.jit
@@ -131,12 +63,13 @@ def _prepare(own, other, scale_ptrs, problem, i, ends, BLOCK: tl.constexpr):
 def _by_coordinates(
     own_ptr,
     other_ptr,
-    own,
-    other,
+    own_ptrs,
+    other_ptrs,
     scale_ptrs,
     source_ptr,
     found_ptr,
     batch_strides,
+    size,
     part_of_program,
     parts,
     D: tl.constexpr,
@@ -144,17 +77,12 @@ def _by_coordinates(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
-    n, m = own[2], other[2]
-    blocks = tl.cdiv(n, BLOCK_N)
-    program = tl.program_id(0).to(tl.int64)
-    problem, block, part = program // (parts * blocks), program // parts % blocks, program % parts
+    n, m = size
+    problem, i, first, last = _part(size, part_of_program, parts, BLOCK_N)
     if tl.load(source_ptr + problem) != _COST:
         return
-    i = block * BLOCK_N + tl.arange(0, BLOCK_N)
-    first = part * part_of_program
-    last = tl.minimum(first + part_of_program, m)
-    scales, log_unit, grid, high, low = _prepare(own, other, scale_ptrs, problem, i, (first, last), 256)
-    unit = log_unit.to(tl.float32)
+    unit = (tl.load(scale_ptrs[0] + problem) * LOG2_E).to(tl.float32)
+    high = tl.load(own_ptrs[0] + problem * n + i, mask=i < n, other=-INFINITY)
     own_ptr += problem * batch_strides[0]
     other_ptr += problem * batch_strides[1]
     mine = ()
@@ -166,7 +94,8 @@ def _by_coordinates(
     # The own points lie along the threads: each sums its own.
     for start in tl.range(first, last, BLOCK_M):
         j = start + tl.arange(0, BLOCK_M)
-        high_other, low_other = split(_place(other, j, j < last, problem, scales), grid, log_unit, tl.float32)
+        high_other = tl.load(other_ptrs[0] + problem * m + j, mask=j < last, other=-INFINITY)
+        weight = tl.load(other_ptrs[1] + problem * m + j, mask=j < last, other=0.0)
         product = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
         for k in tl.static_range(D):
             theirs = tl.load(other_ptr + k * m + j, mask=j < last, other=0.0)
@@ -176,9 +105,9 @@ def _by_coordinates(
             else:
                 product = tl.fma(theirs[:, None], mine[k][None, :], product)
         coarse = (high_other[:, None] + high[None, :]) + product
-        anchor, scaled, sums = _take(coarse, tl.exp2(low_other), anchor, scaled, sums, unit, 0)
-    total = tl.log2(sums).to(tl.float64) + (scaled.to(tl.float64) + low.to(tl.float64))
-    tl.store(found_ptr + (problem * parts + part) * n + i, total, mask=i < n)
+        anchor, scaled, sums = _take(coarse, weight, anchor, scaled, sums, unit, 0)
+    total = _total(sums, scaled, tl.load(own_ptrs[1] + problem * n + i, mask=i < n, other=1.0))
+    tl.store(found_ptr + (problem * parts + tl.program_id(0) % parts) * n + i, total, mask=i < n)
 
 
 @triton.jit
@@ -195,12 +124,13 @@ def _products(near_own, rest_own, near_other, rest_other, product):
 def _by_products(
     own_ptr,
     other_ptr,
-    own,
-    other,
+    own_ptrs,
+    other_ptrs,
     scale_ptrs,
     source_ptr,
     found_ptr,
     batch_strides,
+    size,
     part_of_program,
     parts,
     WIDTH: tl.constexpr,
@@ -209,18 +139,15 @@ def _by_products(
     BLOCK_M: tl.constexpr,
     NUM_STAGES: tl.constexpr,
 ):
-    n, m = own[2], other[2]
-    blocks = tl.cdiv(n, BLOCK_N)
-    program = tl.program_id(0).to(tl.int64)
-    problem, block, part = program // (parts * blocks), program // parts % blocks, program % parts
+    n, m = size
+    problem, i, first, last = _part(size, part_of_program, parts, BLOCK_N)
     if tl.load(source_ptr + problem) != _COST:
         return
-    i, k = block * BLOCK_N + tl.arange(0, BLOCK_N), tl.arange(0, BLOCK_K)
-    first = part * part_of_program
-    last = tl.minimum(first + part_of_program, m)
-    scales, log_unit, grid, high, low = _prepare(own, other, scale_ptrs, problem, i, (first, last), 256)
-    unit, factor = log_unit.to(tl.float32), tl.load(scale_ptrs[2] + problem).to(tl.float32)
-    mine_ptr = own_ptr + problem * batch_strides[0] + i[:, None] * (2 * WIDTH) + k[None, :]
+    unit = (tl.load(scale_ptrs[0] + problem) * LOG2_E).to(tl.float32)
+    factor, k = tl.load(scale_ptrs[1] + problem).to(tl.float32), tl.arange(0, BLOCK_K)
+    high = tl.load(own_ptrs[0] + problem * n + i, mask=i < n, other=-INFINITY)
+    # int64: halves of millions of points pass 2^31.
+    mine_ptr = own_ptr + problem * batch_strides[0] + i.to(tl.int64)[:, None] * (2 * WIDTH) + k[None, :]
     other_ptr += problem * batch_strides[1]
     inside = (i < n)[:, None]
     if BLOCK_K == WIDTH:
@@ -231,7 +158,7 @@ def _by_products(
     sums = tl.zeros((BLOCK_N,), dtype=tl.float32)
     for start in tl.range(first, last, BLOCK_M, num_stages=NUM_STAGES):
         j = start + tl.arange(0, BLOCK_M)
-        theirs_ptr = other_ptr + j[None, :] * (2 * WIDTH) + k[:, None]
+        theirs_ptr = other_ptr + j.to(tl.int64)[None, :] * (2 * WIDTH) + k[:, None]
         seen = (j < last)[None, :]
         product = tl.zeros((BLOCK_N, BLOCK_M), dtype=tl.float32)
         if BLOCK_K == WIDTH:
@@ -248,11 +175,12 @@ def _by_products(
                     tl.load(theirs_ptr + WIDTH + c, mask=seen, other=0.0),
                 )
                 product = _products(mine[0], mine[1], theirs[0], theirs[1], product)
-        high_other, low_other = split(_place(other, j, j < last, problem, scales), grid, log_unit, tl.float32)
+        high_other = tl.load(other_ptrs[0] + problem * m + j, mask=j < last, other=-INFINITY)
+        weight = tl.load(other_ptrs[1] + problem * m + j, mask=j < last, other=0.0)
         coarse = tl.fma(product, factor, high[:, None] + high_other[None, :])
-        anchor, scaled, sums = _take(coarse, tl.exp2(low_other), anchor, scaled, sums, unit, 1)
-    total = tl.log2(sums).to(tl.float64) + (scaled.to(tl.float64) + low.to(tl.float64))
-    tl.store(found_ptr + (problem * parts + part) * n + i, total, mask=i < n)
+        anchor, scaled, sums = _take(coarse, weight, anchor, scaled, sums, unit, 1)
+    total = _total(sums, scaled, tl.load(own_ptrs[1] + problem * n + i, mask=i < n, other=1.0))
+    tl.store(found_ptr + (problem * parts + tl.program_id(0) % parts) * n + i, total, mask=i < n)
 
 
 def log_sums(own: Side, other: Side, entries: CloudEntries) -> Tensor:
@@ -264,16 +192,15 @@ def log_sums(own: Side, other: Side, entries: CloudEntries) -> Tensor:
     found = torch.empty((batch, tiles.parts, n), dtype=torch.float64, device=own.alone.device)
     if not found.numel():
         return found
-    potentials = with_unit_stride(own.potential), with_unit_stride(other.potential)
-    sides = tuple((side.alone, x, x.shape[1], x.stride(0)) for side, x in zip((own, other), potentials, strict=True))
     given = (
         own.points,
         other.points,
-        *sides,
-        (entries.unit, entries.shift, points.factor),
+        *places(own, other, entries),
+        (entries.unit, points.factor),
         entries.source,
         found,
         (own.points.stride(0), other.points.stride(0)),
+        (n, m),
         tiles.part,
         tiles.parts,
     )
