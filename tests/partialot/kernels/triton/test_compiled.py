@@ -51,6 +51,16 @@ PASSES = {
 """Kernels that read a matrix row by row. At 4.3 TB/s, what an H200 copies at, an entry of float32 takes as long as 31
 instructions, and one of float16 as long as 16."""
 
+CLOUDS = {
+    ("10000 points in 3 dimensions", "_by_coordinates"): 14.9,
+    ("10000 points in 64 dimensions", "_by_products"): 11.1,
+    # Products of each further 64 coordinates take 3.0 more.
+    ("10000 points in 256 dimensions", "_by_products"): 13.8,
+    ("10000 points in 784 dimensions", "_by_products"): 13.9,
+}
+"""Kernels that evaluate costs on the way, by Triton 3.9.0: instructions for each pair. Its exponential takes as long as
+8."""
+
 
 def slack() -> float:
     return _SLACK.get(importlib.metadata.version("triton"), 1.5)
@@ -95,3 +105,17 @@ def test_passes_take_few_instructions_an_entry_and_read_ahead(case: str, name: s
 def test_nothing_but_the_pass_and_its_merge_is_launched() -> None:
     assert [kernel["kernel"] for kernel in compiled()["4 x 3600 x 3600"]] == ["_row_pass", "_merge"]
     assert [kernel["kernel"] for kernel in compiled()["sweep"]] == ["_measure", "_update"]
+
+
+@pytest.mark.parametrize(("case", "name"), CLOUDS)
+def test_pairs_of_points_take_few_instructions_and_products_the_units_made_for_them(case: str, name: str) -> None:
+    for kernel in kernels(case, name):
+        assert 0 < kernel["pair_instructions"] <= slack() * CLOUDS[case, name], kernel
+        assert (kernel["tensor_cores"] > 0) == (name == "_by_products"), kernel
+        assert kernel["reads_ahead"] == (name == "_by_products"), kernel
+
+
+def test_pairs_are_gone_through_once_for_rows_and_once_for_columns() -> None:
+    launched = [kernel["kernel"] for kernel in compiled()["10000 points in 64 dimensions"]]
+    pass_over = ["_split", "_by_products", "_update_rows", "_split", "_by_products", "_merge_logs"]
+    assert launched == [*pass_over, "_split", "_by_products", "_merge_logs"]

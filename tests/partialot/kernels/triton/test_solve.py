@@ -98,7 +98,7 @@ def lazily(cost: str, d: int, device: torch.device) -> tuple[partialot.Solution,
     clouds = partialot.PointCloud(*inputs[:2], cost, storage="blocks")
     solver = partialot.Sinkhorn(tol=1e-6, annealing=False)
     solution = partialot.solve(clouds, inputs[2], mass=0.6, reg=0.1 if cost == "cosine" else 0.1 * d, solver=solver)
-    weights = torch.linspace(0.0, 1.0, 50, device=device)
+    weights = torch.linspace(0.0, 1.0, 50, device=device).expand(2, -1)
     (solution.value.sum() + (solution.apply(weights) ** 2).sum()).backward()
     return solution, [tensor.grad for tensor in inputs if tensor.grad is not None]
 
