@@ -95,7 +95,7 @@ class _Side(NamedTuple):
         x = (x[:1] if shared else x).float()
         alone = torch.full(x.shape[:2], cloud.constant / 2, dtype=torch.float64, device=x.device)
         if cloud.squared and not narrow:
-            alone = torch.linalg.vecdot(x.double(), x.double())
+            alone = x.double().square().sum(-1)
         points, unit = (x.mT.contiguous(), alone.new_ones(len(x))) if narrow else _halves(x)
         return cls(points.expand(count, -1, -1), unit, alone.expand(count, -1).contiguous())
 
