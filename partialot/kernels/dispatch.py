@@ -8,6 +8,7 @@ from torch import Tensor
 
 from partialot.communicator import ALONE, Communicator
 from partialot.kernels import border, cpu, reference, triton
+from partialot.kernels.points import CloudEntries
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
 
@@ -69,6 +70,22 @@ def sandwich(
 def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
     """See `reference.column_log_sums`."""
     return (triton if triton.available(prices.cost) else reference).column_log_sums(prices, rows)
+
+
+def evaluates_on_the_way(features: Tensor) -> bool:
+    """Tell whether passes over costs between such points write no cost to memory; see `Points`."""
+    # The kernels hold costs in float32.
+    return features.dtype != torch.float64 and triton.available(features)
+
+
+def cloud_pass(entries: CloudEntries, update: RowUpdate) -> RowSums:
+    """See `reference.row_pass`; the points are some that costs are evaluated between on the way."""
+    return triton.cloud_pass(entries, update)
+
+
+def cloud_column_log_sums(entries: CloudEntries) -> Float[Tensor, "batch m"]:
+    """See `reference.column_log_sums`; of `entries.columns` nothing is read."""
+    return triton.cloud_column_log_sums(entries)
 
 
 def _matrices(matrix: Tensor) -> ModuleType:

@@ -64,6 +64,24 @@ class Entries:
     columns: Float[Tensor, "batch m"]
 
 
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Costs between the points of two clouds, |x_i − y_j|² or constant − ⟨x_i, y_j⟩, written out nowhere.
+
+    Attributes:
+        x: Points of the rows. Batch dimensions broadcast; kernels take one, which may be a stretched 1.
+        y: Points of the columns. Products have the more digits the nearer both are to 0: squared distances keep most
+            between clouds that were centred.
+        squared: Whether costs are squared distances.
+        constant: What products are taken off; 0 beside squared distances.
+    """
+
+    x: Float[Tensor, "*#batch n d"]
+    y: Float[Tensor, "*#batch m d"]
+    squared: bool
+    constant: float
+
+
 class RowUpdate(NamedTuple):
     """How rows are updated between the sums over rows and those over columns.
 

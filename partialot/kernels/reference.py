@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partialot.kernels.blocks import EVALUATED, STORED, Block, cut, may_ask
-from partialot.kernels.primitives import Entries, Prices, RowSums, RowUpdate, Source
+from partialot.kernels.primitives import Cloud, Entries, Prices, RowSums, RowUpdate, Source
 from partialot.kernels.terms import CostTerms, StoredTerms, times_matrix, times_rows
 
 
@@ -162,6 +162,14 @@ def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Ten
         cost = (prices.cost[block.of_rows].double() - shift[some]) * unit[some]
         total[some] = torch.logaddexp(total[some], (rows[block.of_rows].unsqueeze(-1) - cost).logsumexp(-2))
     return total
+
+
+def costs(cloud: Cloud) -> Float[Tensor, "batch n m"]:
+    """Write the costs between points out, in float64."""
+    x, y = cloud.x.double(), cloud.y.double()
+    if cloud.squared:
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return cloud.constant - x @ y.mT
 
 
 def bounded_exp(exponent: Tensor) -> Tensor:

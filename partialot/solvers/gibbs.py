@@ -7,14 +7,18 @@ wherever scaling would leave the range, passes go back to the costs, which is sa
 taken problem by problem.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.kernels import dispatch
+from partialot.kernels.points import CloudEntries, Points
 from partialot.kernels.primitives import Entries, Marginals, RowSums, RowUpdate, Source
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch
+from partialot.problem import Problem
 
 _REACH = 14.0
 """How far, in natural logarithms, potentials may always move from those the kernel was stored at: entries that the
@@ -38,6 +42,7 @@ class GibbsKernel:
         self._problem = problem
         self._log_b = problem.b.detach()[:, :-1].log()
         self.unit = 1 / problem.scale.detach()
+        self._points = None if problem.matrix is not None else _points(problem.problem)
         self._gains = problem.matrix is not None and dispatch.gains_by_storing(problem.matrix)
         self._matrix: Tensor | None = None
         self._is_stored = torch.zeros_like(self.unit, dtype=torch.bool)
@@ -55,6 +60,8 @@ class GibbsKernel:
     ) -> RowSums:
         """Sum the rows of the running problems, update them, and sum the columns; see `reference.row_pass`."""
         source = self._choose(f, g, running)
+        if self._points is not None:
+            return dispatch.cloud_pass(self._pairs(self._points, source, f, g + self._log_b), update)
         if self._problem.matrix is None:
             return self._pass_over_costs(f, g, update, source)
         kernels = self._kernels(source)
@@ -98,7 +105,7 @@ class GibbsKernel:
         return torch.where(running, source, int(Source.NOTHING)).to(torch.int8)
 
     def _pass_over_costs(self, f: Tensor, g: Tensor, update: RowUpdate, source: Tensor) -> RowSums:
-        """Pass over lazy costs block by block."""
+        """Pass over lazy costs block by block, where no kernel evaluates them on the way."""
         # Written in place: kept from block to block, small results would leave holes in the memory between large ones.
         whole = RowSums(torch.empty_like(f), torch.empty_like(f), torch.empty_like(f), torch.zeros_like(g))
         log_columns = g + self._log_b
@@ -112,8 +119,15 @@ class GibbsKernel:
             whole.columns.add_(sums.columns)
         return whole
 
+    def _pairs(self, points: Points, source: Tensor, rows: Tensor, columns: Tensor) -> CloudEntries:
+        return CloudEntries(points, self.unit, self._problem.shift, source, rows, columns)
+
     def column_log_sums(self, rows: Float[Tensor, "batch n"], chosen: Bool[Tensor, " batch"]) -> Tensor:
         """Give log Σ_i exp(rows_i − (c_ij − shift) / reg) of the chosen problems, safe at any potentials."""
+        if self._points is not None:
+            source = torch.where(chosen, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
+            pairs = self._pairs(self._points, source, rows, self._log_b)
+            return dispatch.cloud_column_log_sums(pairs)[chosen]
         total = rows.new_full((int(chosen.sum()), self._log_b.shape[1]), -torch.inf)
         for block in self._problem.row_blocks():
             prices = self._problem.prices(block, self.unit).select(chosen)
@@ -191,6 +205,23 @@ class GibbsKernel:
         costs = torch.maximum(*(x.abs() for x in ends)) * self.unit
         columns = torch.where(self._log_b > -torch.inf, g + self._log_b, 0.0)
         return costs + _largest(f) + _largest(columns)
+
+
+def _points(problem: Problem) -> Points | None:
+    """Prepare the clouds of lazy costs, the batch flattened; None where costs are evaluated by blocks."""
+    if not dispatch.evaluates_on_the_way(problem.geometry.tensors[0]):
+        return None
+    cloud = problem.geometry.cloud()
+    if cloud is None:
+        return None
+    x, y = (_flat(side, problem.batch_shape) for side in (cloud.x, cloud.y))
+    return Points.of(replace(cloud, x=x, y=y))
+
+
+def _flat(side: Tensor, batch: torch.Size) -> Tensor:
+    if side.shape[:-2].numel() == 1:
+        return side.reshape(1, *side.shape[-2:]).expand(batch.numel(), -1, -1)
+    return side.expand(*batch, -1, -1).reshape(batch.numel(), *side.shape[-2:])
 
 
 def _room(problem: BorderedProblem) -> Tensor:

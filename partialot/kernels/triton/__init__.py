@@ -11,6 +11,7 @@ import logging
 import torch
 from torch import Tensor
 
+from partialot.kernels.points import CloudEntries
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
 
@@ -77,6 +78,20 @@ def column_log_sums(prices: Prices, rows: Tensor) -> Tensor:
     from partialot.kernels.triton import columns
 
     return columns.column_log_sums(prices, rows)
+
+
+def cloud_pass(entries: CloudEntries, update: RowUpdate) -> RowSums:
+    """See `reference.row_pass`."""
+    from partialot.kernels.triton import cloud
+
+    return cloud.row_pass(entries, update)
+
+
+def cloud_column_log_sums(entries: CloudEntries) -> Tensor:
+    """See `reference.column_log_sums`; of `entries.columns` nothing is read."""
+    from partialot.kernels.triton import cloud
+
+    return cloud.column_log_sums(entries)
 
 
 def measure(marginals: Marginals, iterate: Iterate, rows: RowSums) -> Measured:

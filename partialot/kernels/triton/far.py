@@ -1,4 +1,4 @@
-"""Rows whose sums leave the range of their type, and how far rows move.
+"""Rows whose sums leave the range of their type.
 
 A pass leaves such rows out and takes them again from the cache, one by one, the largest term divided out of each.
 """
@@ -11,18 +11,7 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from partialot.kernels.triton.exponents import INFINITY, LN_2, LOG2_E, log_of_sum, power, safe_relaxation, split
-
-
-@triton.jit
-@no_type_check
-def moves(log_total, omega, room, WORK: tl.constexpr, WILD: tl.constexpr, SMALL: tl.constexpr):
-    """Give how far potentials move whose sums have these logarithms, at most as far as there is room."""
-    seen = tl.abs(log_total) < INFINITY
-    natural = tl.where(seen, log_total, 0.0) * LN_2
-    allowed = tl.where(tl.abs(log_total) < WILD, safe_relaxation(natural.to(WORK), omega, SMALL), 1.0)
-    # A row that sees nothing stays where it is.
-    return tl.where(seen, tl.minimum(-allowed.to(tl.float64) * natural, room), 0.0)
+from partialot.kernels.triton.exponents import INFINITY, LN_2, LOG2_E, log_of_sum, moves, power, split
 
 
 @triton.jit

@@ -25,10 +25,10 @@ from partialot.kernels.triton.exponents import (
     finite_size,
     grid_for,
     log_of_sum,
+    moves,
     power,
     split,
 )
-from partialot.kernels.triton.far import moves
 
 REACH = tl.constexpr(4.0)
 """How far, in natural logarithms, potentials go from the base: rounding of exponents stays below 1e-6 by it."""

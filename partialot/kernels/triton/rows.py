@@ -28,10 +28,11 @@ from partialot.kernels.triton.exponents import (
     exponents,
     finite_size,
     grid_for,
+    moves,
     power,
     split,
 )
-from partialot.kernels.triton.far import far_rows, moves
+from partialot.kernels.triton.far import far_rows
 from partialot.kernels.triton.launching import Cut, Work, with_unit_stride
 from partialot.kernels.triton.merging import merge
 

@@ -65,6 +65,16 @@ STRETCHES = {
 _SPILLED = 640
 """Bytes of their stack by other releases: 3.6.0 takes 120 for 64 × 64, and 600 for costs of float16."""
 
+CLOUDS = {
+    ("10000 points in 3 dimensions", "_by_coordinates"): 14.9,
+    ("10000 points in 64 dimensions", "_by_products"): 11.1,
+    # Products of each further 64 coordinates take 3.0 more.
+    ("10000 points in 256 dimensions", "_by_products"): 13.8,
+    ("10000 points in 784 dimensions", "_by_products"): 13.9,
+}
+"""Kernels that evaluate costs on the way, by Triton 3.9.0: instructions for each pair. Its exponential takes as long as
+8."""
+
 
 def slack() -> float:
     return _SLACK.get(importlib.metadata.version("triton"), 1.5)
@@ -122,3 +132,17 @@ def test_nothing_but_the_pass_and_its_merge_is_launched() -> None:
     sweep = ["_row_pass", "_merge", "_sweep", "_row_pass", "_merge"]
     assert [kernel["kernel"] for kernel in compiled()["stretch"]] == sweep
     assert [kernel["kernel"] for kernel in compiled()["64 x 64, stretch"]] == ["_stretch"]
+
+
+@pytest.mark.parametrize(("case", "name"), CLOUDS)
+def test_pairs_of_points_take_few_instructions_and_products_the_units_made_for_them(case: str, name: str) -> None:
+    for kernel in kernels(case, name):
+        assert 0 < kernel["pair_instructions"] <= slack() * CLOUDS[case, name], kernel
+        assert (kernel["tensor_cores"] > 0) == (name == "_by_products"), kernel
+        assert kernel["reads_ahead"] == (name == "_by_products"), kernel
+
+
+def test_pairs_are_gone_through_once_for_rows_and_once_for_columns() -> None:
+    launched = [kernel["kernel"] for kernel in compiled()["10000 points in 64 dimensions"]]
+    pass_over = ["_split", "_by_products", "_update_rows", "_split", "_by_products", "_merge_logs"]
+    assert launched == [*pass_over, "_split", "_by_products", "_merge_logs"]

@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 import partialot
 from partialot.kernels import triton
+from partialot.solvers.gibbs import GibbsKernel
 from tests.partialot.kernels.on_device import DEVICE, MARKS
 
 pytestmark = MARKS
@@ -76,3 +77,34 @@ def test_sums_that_leave_the_range_are_taken_again(request: pytest.FixtureReques
     )
     assert_close(swept(DEVICE), expected, rtol=1e-5, atol=1e-5)
     assert taken
+
+
+def lazily(cost: str, d: int, device: torch.device) -> tuple[partialot.Solution, list[torch.Tensor]]:
+    """Two problems between clouds, whose targets are shared by both."""
+    generator = torch.Generator().manual_seed(5)
+    x, y = torch.rand(2, 40, d, generator=generator), torch.rand(1, 50, d, generator=generator) + 0.3
+    a = torch.rand(2, 40, generator=generator)
+    a[0, 4] = 0.0
+    inputs = [tensor.to(device).requires_grad_() for tensor in (x, y, a / a.sum(-1, keepdim=True))]
+    clouds = partialot.PointCloud(inputs[0], inputs[1], cost, storage="blocks")
+    solver = partialot.Sinkhorn(tol=1e-6, annealing=False)
+    solution = partialot.solve(clouds, inputs[2], mass=0.6, reg=0.4 if cost == "cosine" else 0.3 * d, solver=solver)
+    weights = torch.linspace(0.0, 1.0, 50, device=device).expand(2, -1)
+    (solution.value.sum() + (solution.apply(weights) ** 2).sum()).backward()
+    return solution, [tensor.grad for tensor in inputs if tensor.grad is not None]
+
+
+@pytest.mark.parametrize(("cost", "d"), [("sqeuclidean", 2), ("cosine", 12)], ids=str)
+def test_clouds_are_solved_as_by_plain_pytorch_without_a_block_of_costs_in_any_sweep(
+    cost: str, d: int, request: pytest.FixtureRequest
+) -> None:
+    expected, slopes = lazily(cost, d, torch.device("cpu"))
+    request.getfixturevalue("by_triton")
+    request.getfixturevalue("monkeypatch").delattr(GibbsKernel, "_pass_over_costs")
+    found, gradients = lazily(cost, d, DEVICE)
+    assert bool(found.converged.all())
+    for name in ("value", "marginal_a", "marginal_b", "mass_price"):
+        one, other = getattr(found, name).cpu(), getattr(expected, name)
+        assert_close(one, other, rtol=2e-5, atol=2e-5, msg=lambda text, n=name: f"{n}: {text}")
+    for one, other in zip(gradients, slopes, strict=True):
+        assert_close(one.cpu(), other, rtol=4e-4, atol=4e-4)
