@@ -12,8 +12,9 @@ from partialot.kernels.points import CloudEntries
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
 
-_CHEAP = 1 << 17
-"""Entries of a problem whose sweeps are cheap: up to 50 microseconds each."""
+_CHEAP, _LAUNCHED = 1 << 17, 1 << 24
+"""Entries of a problem whose sweeps are cheap: up to 50 microseconds each on a CPU, on a GPU, by reckoning, not by
+measurement, no longer than it takes to launch them."""
 
 
 def gains_by_storing(matrix: Tensor) -> bool:
@@ -27,7 +28,13 @@ def gains_by_storing(matrix: Tensor) -> bool:
 
 def sweeps_are_cheap(matrix: Float[Tensor, "batch n m"]) -> bool:
     """Tell whether dozens of sweeps cost less than one decision that is not made beside them, as steps need many."""
-    return cpu.available(matrix) and matrix.shape[-2] * matrix.shape[-1] <= _CHEAP
+    entries = matrix.shape[-2] * matrix.shape[-1]
+    return entries <= _CHEAP if cpu.available(matrix) else triton.available(matrix) and entries <= _LAUNCHED
+
+
+def multiplies(matrix: Float[Tensor, "batch n m"]) -> bool:
+    """Tell whether products with a plan are one read each, stored or not."""
+    return gains_by_storing(matrix) or triton.available(matrix)
 
 
 def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
@@ -65,6 +72,14 @@ def sandwich(
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
     """See `reference.sandwich`."""
     return _matrices(matrix).sandwich(matrix, x, scale, offset)
+
+
+def evaluated_sandwich(
+    entries: Entries, x: Float[Tensor, "batch m"], scale: Float[Tensor, "batch n"], offset: Float[Tensor, "batch n"]
+) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
+    """See `reference.evaluated_sandwich`."""
+    who = triton if triton.available(entries.prices.cost) else reference
+    return who.evaluated_sandwich(entries, x, scale, offset)
 
 
 def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:

@@ -148,6 +148,28 @@ def sandwich(
     return y, z
 
 
+def evaluated_sandwich(
+    entries: Entries, x: Float[Tensor, "batch m"], scale: Float[Tensor, "batch n"], offset: Float[Tensor, "batch n"]
+) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
+    """Give y = K x and z = Kᵀ (scale ∘ y + offset) of kernels that are evaluated for it.
+
+    Args:
+        entries: From costs, no entry larger than the type's range. Problems without a source get undefined numbers.
+        x: Float64, like all vectors.
+        scale: Of each row.
+        offset: Of each row.
+    """
+    y, z, form = torch.zeros_like(offset), torch.zeros_like(x), CostTerms(entries)
+    for block in cut(entries.prices.cost, entries.source == Source.COST, EVALUATED):
+        at, terms = block.of_rows, form.stable(block)
+        anchor = terms.anchor.exp()
+        product = anchor * times_rows(x[block.problems] * terms.factor, terms.matrix)
+        block.write(y, product)
+        weighted = anchor * (scale[at] * product + offset[at])
+        block.add(z, times_matrix(weighted, terms.matrix) * terms.factor)
+    return y, z
+
+
 def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
     """Give log Σ_i exp(rows_i − unit · (cost_ij − shift)) with the largest terms divided out.
 

@@ -19,6 +19,7 @@ from partialot.kernels.points import CloudEntries, Points
 from partialot.kernels.primitives import Entries, Marginals, RowSums, RowUpdate, Source
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch
 from partialot.problem import Problem
+from partialot.solvers.products import EvaluatedProducts, Products, StoredProducts
 
 _REACH = 14.0
 """How far, in natural logarithms, potentials may always move from those the kernel was stored at: entries that the
@@ -135,15 +136,27 @@ class GibbsKernel:
         return total
 
     @property
-    def is_stored(self) -> Bool[Tensor, " batch"]:
-        """Which problems have a stored kernel that serves the potentials of the last pass."""
-        return self._is_stored
+    def gives_products(self) -> Bool[Tensor, " batch"]:
+        """Which problems have `products`: where storing pays, those whose stored kernel served the last pass."""
+        return self._is_stored if self._gains else torch.ones_like(self._is_stored)
 
-    def stored(self) -> tuple[Float[Tensor, "batch n m"], Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
-        """Give the stored kernels, with b in their columns, and the potentials they were stored at."""
-        assert self._matrix is not None
-        assert self._base is not None
-        return self._matrix, *self._base
+    def products(
+        self, rows: Float[Tensor, "batch n"], g: Float[Tensor, "batch m"], running: Bool[Tensor, " batch"]
+    ) -> Products:
+        """Give products with exp(rows + g − (c − shift) / reg) · b, of the running problems.
+
+        Args:
+            rows: Potentials with the logarithms of whatever the rows are to be multiplied by.
+            g: Potentials.
+            running: The others get undefined numbers.
+        """
+        if self._gains:
+            assert self._matrix is not None
+            assert self._base is not None
+            return StoredProducts(self._matrix, (rows - self._base[0]).exp(), (g - self._base[1]).exp())
+        source = torch.where(running, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
+        prices = self._problem.prices(slice(None), self.unit)
+        return EvaluatedProducts(Entries(prices, None, source, rows, g + self._log_b))
 
     def anneal(self, unit: Float[Tensor, " batch"]) -> None:
         """Change the regularisation; what was stored of the problems concerned is void."""
@@ -209,9 +222,8 @@ class GibbsKernel:
 
 def _points(problem: Problem) -> Points | None:
     """Prepare the clouds of lazy costs, the batch flattened; None where costs are evaluated by blocks."""
-    if not dispatch.evaluates_on_the_way(problem.geometry.tensors[0]):
-        return None
-    cloud = problem.geometry.cloud()
+    served = dispatch.evaluates_on_the_way(problem.geometry.tensors[0])
+    cloud = problem.geometry.cloud() if served else None
     if cloud is None:
         return None
     x, y = (_flat(side, problem.batch_shape) for side in (cloud.x, cloud.y))

@@ -73,6 +73,13 @@ def sandwich(matrix: Tensor, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[
     return matrices.sandwich(matrix, x, scale, offset)
 
 
+def evaluated_sandwich(entries: Entries, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    """See `reference.evaluated_sandwich`."""
+    from partialot.kernels.triton import products
+
+    return products.evaluated_sandwich(entries, x, scale, offset)
+
+
 def column_log_sums(prices: Prices, rows: Tensor) -> Tensor:
     """See `reference.column_log_sums`."""
     from partialot.kernels.triton import columns

@@ -56,6 +56,7 @@ triton_kernels = SimpleNamespace(
             "row_pass",
             "stretch",
             "sandwich",
+            "evaluated_sandwich",
             "column_log_sums",
             "cloud_pass",
             "cloud_column_log_sums",

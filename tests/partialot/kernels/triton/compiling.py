@@ -175,6 +175,11 @@ def _sandwich(batch: int, n: int, m: int) -> None:
     kernels.sandwich(torch.empty(batch, n, m), *given)
 
 
+def _evaluated_sandwich(batch: int, n: int, m: int) -> None:
+    given = _entries(batch, n, m), _vector(batch, m), _vector(batch, n), _vector(batch, n)
+    kernels.evaluated_sandwich(*given)
+
+
 CASES: dict[str, Callable[[], object]] = {
     "4 x 3600 x 3600": lambda: _row_pass(4, 3600, 3600),
     "4 x 3600 x 3600, capped": lambda: _row_pass(4, 3600, 3600, caps=True),
@@ -190,9 +195,11 @@ CASES: dict[str, Callable[[], object]] = {
     "10000 points in 784 dimensions": lambda: _cloud(10000, 10000, 784),
     "1 point": lambda: (_cloud(1, 1, 1), _cloud(1, 1, 9)),
     "sandwich": lambda: _sandwich(4, 3600, 3600),
+    "evaluated sandwich": lambda: _evaluated_sandwich(4, 3600, 3600),
+    "evaluated sandwich, 64 x 1024 x 1024": lambda: _evaluated_sandwich(64, 1024, 1024),
     "write out": lambda: kernels.write_out(_entries(4, 3600, 3600)),
     "columns": lambda: kernels.column_log_sums(_entries(4, 3600, 3600).prices, _vector(4, 3600)),
-    "1 x 1 x 1": lambda: (_row_pass(1, 1, 1), _sandwich(1, 1, 1), _sweep(1, 1, 1)),
+    "1 x 1 x 1": lambda: (_row_pass(1, 1, 1), _sandwich(1, 1, 1), _evaluated_sandwich(1, 1, 1), _sweep(1, 1, 1)),
     "sweep": lambda: _sweep(4, 3600, 3600),
     "stretch": lambda: _stretch(4, 3600, 3600),
     "64 x 64, stretch": lambda: _stretch(256, 64, 64),

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 import partialot
-from partialot.kernels import triton
+from partialot.kernels import dispatch, triton
 from partialot.solvers.gibbs import GibbsKernel
 from tests.partialot.kernels.on_device import DEVICE, MARKS
 
@@ -77,6 +77,23 @@ def test_sums_that_leave_the_range_are_taken_again(request: pytest.FixtureReques
     )
     assert_close(swept(DEVICE), expected, rtol=1e-5, atol=1e-5)
     assert taken
+
+
+def test_steps_are_taken_by_products_with_what_is_evaluated(request: pytest.FixtureRequest) -> None:
+    """A problem that stalls, and is annealed: sweeps alone would need thousands."""
+    request.getfixturevalue("by_triton")
+    patch = request.getfixturevalue("monkeypatch")
+    patch.setattr(dispatch, "sweeps_are_cheap", lambda _: False)
+    multiplied, original = [], triton.evaluated_sandwich
+    patch.setattr(triton, "evaluated_sandwich", lambda *given: (multiplied.append(given), original(*given))[1])
+    generator = torch.Generator().manual_seed(1)
+    cost = torch.rand(2, 9, 12, generator=generator).to(DEVICE)
+    solver = partialot.Sinkhorn(tol=1e-5, max_iter=400)
+    found = partialot.solve(cost, mass=0.97, reg=2e-3, solver=solver)
+    assert bool(found.converged.all())
+    assert multiplied
+    expected = partialot.solve(cost.double().cpu(), mass=0.97, reg=2e-3, solver=partialot.Sinkhorn(tol=1e-8))
+    assert_close(found.plan.cpu().double(), expected.plan, rtol=0.0, atol=1e-5)
 
 
 def lazily(cost: str, d: int, device: torch.device) -> tuple[partialot.Solution, list[torch.Tensor]]:
