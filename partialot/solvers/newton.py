@@ -2,8 +2,9 @@
 
 With the rows' potentials at their optimum for given g, the dual is a concave function of g alone: its gradient is what
 the columns lack, r = b − Σ_i P_i·, its Hessian −S with S = diag(Σ_i P_ij) − Pᵀ diag(1/a) P, the Schur complement of
-the rows, border included. S δ = r is solved roughly by conjugate gradients, each product one read of the stored
-kernel, or of the costs where nothing is stored (`products`), and g moves along δ as far as the dual gains enough (truncated Newton: Kemertas, Jepson and Farahmand 2025).
+the rows, border included. S δ = r is solved roughly by conjugate gradients, each product one read of the stored kernel,
+or of the costs where nothing is stored (`products`), and g moves along δ as far as the dual gains enough (truncated
+Newton: Kemertas, Jepson and Farahmand 2025).
 A step begins from the sums of a sweep and ends in those of the next, so that none is read twice.
 """
 
@@ -11,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from partialot.kernels import dispatch
 from partialot.kernels.conjugate_gradient import conjugate_gradient
 from partialot.kernels.primitives import RowSums
 from partialot.solvers.loop import Loop

@@ -2,9 +2,9 @@
 
     y = K x,   z = Kᵀ (scale ∘ y + offset),   K_ij = exp(rows_i + columns_j − unit (cost_ij − shift))
 
-Definition: `partialot.kernels.reference.evaluated_sandwich`. The skeleton is that of the pass over rows: a tile's entries
-stay in registers between the two products. Rests of the columns' potentials are factors of x and z, so that no vector is
-kept more than there.
+Definition: `partialot.kernels.reference.evaluated_sandwich`. The skeleton is that of the pass over rows: a tile's
+entries stay in registers between the two products. Rests of the columns' potentials are factors of x and z, so that no
+vector is kept more than there.
 """
 # Kernels are programs of another language in Python's clothes.
 # pyright: basic, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
