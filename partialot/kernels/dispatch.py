@@ -8,7 +8,7 @@ from torch import Tensor
 
 from partialot.communicator import ALONE, Communicator
 from partialot.kernels import border, cpu, reference, triton
-from partialot.kernels.points import CloudEntries
+from partialot.kernels.points import CloudEntries, CloudKernels
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
 
@@ -30,6 +30,11 @@ def sweeps_are_cheap(matrix: Float[Tensor, "batch n m"]) -> bool:
     """Tell whether dozens of sweeps cost less than one decision that is not made beside them, as steps need many."""
     entries = matrix.shape[-2] * matrix.shape[-1]
     return entries <= _CHEAP if cpu.available(matrix) else triton.available(matrix) and entries <= _LAUNCHED
+
+
+def longest_stretch(device: torch.device, entries: int) -> int:
+    """Give the most sweeps over so many entries in one call: a tenth of a second, for which nobody can interrupt it."""
+    return (1 << (27 if device.type == "cpu" else 36)) // max(1, entries)
 
 
 def multiplies(matrix: Float[Tensor, "batch n m"]) -> bool:
@@ -96,6 +101,11 @@ def evaluates_on_the_way(features: Tensor) -> bool:
 def cloud_pass(entries: CloudEntries, update: RowUpdate) -> RowSums:
     """See `reference.row_pass`; the points are some that costs are evaluated between on the way."""
     return triton.cloud_pass(entries, update)
+
+
+def cloud_stretch(kernels: CloudKernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
+    """See `partialot.kernels.stretch`."""
+    return triton.cloud_stretch(kernels, marginals, state, limits, rules)
 
 
 def cloud_column_log_sums(entries: CloudEntries) -> Float[Tensor, "batch m"]:

@@ -81,6 +81,29 @@ class CloudEntries(NamedTuple):
     columns: Float[Tensor, "batch m"]
 
 
+@dataclass(frozen=True, eq=False)
+class CloudKernels:
+    """As `Kernels`, from costs that are written out nowhere.
+
+    Attributes:
+        points: See `CloudEntries`.
+        unit: Likewise.
+        shift: Likewise.
+        source: Likewise.
+    """
+
+    points: Points
+    unit: Float[Tensor, " batch"]
+    shift: Float[Tensor, " batch"]
+    source: Int8[Tensor, " batch"]
+
+    def at(
+        self, f: Float[Tensor, "batch n"], g: Float[Tensor, "batch m"], log_b: Float[Tensor, "batch m"]
+    ) -> CloudEntries:
+        """Give the entries at some potentials; those of columns without weight are 0."""
+        return CloudEntries(self.points, self.unit, self.shift, self.source, f, g + log_b)
+
+
 class _Side(NamedTuple):
     """One of the clouds: its points, what one unit of them is, and what they add to costs alone."""
 

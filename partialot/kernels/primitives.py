@@ -5,10 +5,11 @@ natural logarithms and float64, costs in the type and unit they came in. It may 
 potentials, it then serves all nearby ones by scaling rows and columns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
@@ -80,6 +81,17 @@ class Cloud:
     y: Float[Tensor, "*#batch m d"]
     squared: bool
     constant: float
+
+    def flat(self, batch: torch.Size) -> "Cloud":
+        """Flatten the batch, whose shape this is; points that all of it shares are stretched."""
+        x, y = (_flat(side, batch) for side in (self.x, self.y))
+        return replace(self, x=x, y=y)
+
+
+def _flat(side: Tensor, batch: torch.Size) -> Tensor:
+    if side.shape[:-2].numel() == 1:
+        return side.reshape(1, *side.shape[-2:]).expand(batch.numel(), -1, -1)
+    return side.expand(*batch, -1, -1).reshape(batch.numel(), *side.shape[-2:])
 
 
 class RowUpdate(NamedTuple):

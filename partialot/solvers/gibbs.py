@@ -7,15 +7,13 @@ wherever scaling would leave the range, passes go back to the costs, which is sa
 taken problem by problem.
 """
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.kernels import dispatch
-from partialot.kernels.points import CloudEntries, Points
+from partialot.kernels.points import CloudEntries, CloudKernels, Points
 from partialot.kernels.primitives import Entries, Marginals, RowSums, RowUpdate, Source
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch
 from partialot.problem import Problem
@@ -71,6 +69,11 @@ class GibbsKernel:
             update = update._replace(ceiling=torch.where(served, update.ceiling - self._base[0], update.ceiling))
         return dispatch.row_pass(kernels.at(f, g, self._log_b), update)
 
+    @property
+    def stretches(self) -> bool:
+        """Whether costs are stored, or evaluated on the way, so that whoever passes over them can go on by itself."""
+        return self._problem.matrix is not None or self._points is not None
+
     def stretch(
         self, marginals: Marginals, state: State, limits: Limits, running: Bool[Tensor, " batch"], rules: Rules
     ) -> Stretch:
@@ -83,12 +86,16 @@ class GibbsKernel:
             running: The problems to go on with.
             rules: By which sweeps are judged.
         """
-        kernels = self._kernels(self._choose(state.iterate.f[:, :-1], state.iterate.g[:, :-1], running))
+        source = self._choose(state.iterate.f[:, :-1], state.iterate.g[:, :-1], running)
         reach = torch.where(self._is_stored, self._reach, torch.inf)
         settled = torch.full_like(reach, _SETTLED if self._gains else -torch.inf)
         state = state._replace(progress=state.progress._replace(travelled=self._travelled))
         limits = limits._replace(reach=reach, settled=settled)
-        found = dispatch.stretch(kernels, marginals, state, limits, rules)
+        if self._points is not None:
+            kernels = CloudKernels(self._points, self.unit, self._problem.shift, source)
+            found = dispatch.cloud_stretch(kernels, marginals, state, limits, rules)
+        else:
+            found = dispatch.stretch(self._kernels(source), marginals, state, limits, rules)
         iterate, self._travelled = found.state.iterate, found.state.progress.travelled
         self._last = iterate.f[:, :-1], iterate.g[:, :-1]
         return found
@@ -221,19 +228,10 @@ class GibbsKernel:
 
 
 def _points(problem: Problem) -> Points | None:
-    """Prepare the clouds of lazy costs, the batch flattened; None where costs are evaluated by blocks."""
+    """Prepare the clouds of lazy costs; None where costs are evaluated by blocks."""
     served = dispatch.evaluates_on_the_way(problem.geometry.tensors[0])
     cloud = problem.geometry.cloud() if served else None
-    if cloud is None:
-        return None
-    x, y = (_flat(side, problem.batch_shape) for side in (cloud.x, cloud.y))
-    return Points.of(replace(cloud, x=x, y=y))
-
-
-def _flat(side: Tensor, batch: torch.Size) -> Tensor:
-    if side.shape[:-2].numel() == 1:
-        return side.reshape(1, *side.shape[-2:]).expand(batch.numel(), -1, -1)
-    return side.expand(*batch, -1, -1).reshape(batch.numel(), *side.shape[-2:])
+    return None if cloud is None else Points.of(cloud.flat(problem.batch_shape))
 
 
 def _room(problem: BorderedProblem) -> Tensor:

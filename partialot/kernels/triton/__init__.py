@@ -11,7 +11,7 @@ import logging
 import torch
 from torch import Tensor
 
-from partialot.kernels.points import CloudEntries
+from partialot.kernels.points import CloudEntries, CloudKernels
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
 
@@ -57,6 +57,13 @@ def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits
         return stretch_large.stretch(kernels, marginals, state, limits, rules)
     # Rows so long that nobody waits for the host.
     return Stretch(state, row_pass(*pass_at(kernels, marginals, state)), torch.zeros_like(state.pace.omega))
+
+
+def cloud_stretch(kernels: CloudKernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
+    """See `partialot.kernels.stretch`; a stretch may end before its limits."""
+    from partialot.kernels.triton import stretch_large
+
+    return stretch_large.cloud_stretch(kernels, marginals, state, limits, rules)
 
 
 def write_out(entries: Entries) -> None:

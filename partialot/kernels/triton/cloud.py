@@ -22,7 +22,7 @@ from partialot.kernels.points import CloudEntries
 from partialot.kernels.primitives import RowSums, RowUpdate, Source
 from partialot.kernels.triton.exponents import INFINITY, LN_2, LOG2_E, log_of_sum, moves
 from partialot.kernels.triton.launching import with_unit_stride
-from partialot.kernels.triton.pairs import log_sums
+from partialot.kernels.triton.pairs import LogSums
 from partialot.kernels.triton.places import Side
 
 _COST = tl.constexpr(int(Source.COST))
@@ -81,55 +81,85 @@ def _update_rows(
 
 @triton.jit(do_not_specialize=["parts", "count"])
 @no_type_check
-def _merge_logs(found_ptr, merged_ptr, parts, count, LOGS: tl.constexpr, BLOCK: tl.constexpr):
+def _merge_logs(found_ptr, source_ptr, merged_ptr, parts, count, LOGS: tl.constexpr, BLOCK: tl.constexpr):
     problem = tl.program_id(0).to(tl.int64)
+    if tl.load(source_ptr + problem) != _COST:
+        return
     k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = _merged(found_ptr + problem * parts * count, parts, count, k, k < count)
     tl.store(merged_ptr + problem * count + k, total * LN_2 if LOGS else tl.exp2(total), mask=k < count)
 
 
+class CloudPass:
+    """A pass that is made again and again into the same memory; problems without a source keep what is there.
+
+    Attributes:
+        found: What the last one found.
+    """
+
+    def __init__(self, entries: CloudEntries, update: RowUpdate) -> None:
+        """Prepare it; see `reference.row_pass`.
+
+        Args:
+            entries: What has unit stride is read anew by every pass.
+            update: Likewise.
+        """
+        self._source, self._omega, self._caps = entries.source, update.relaxation, update.ceiling is not None
+        ceiling = entries.rows if update.ceiling is None else update.ceiling
+        given = (entries.rows, update.edge, update.log_weight, ceiling)
+        self._vectors = tuple(with_unit_stride(x) for x in given)
+        (batch, n), m = entries.rows.shape, entries.columns.shape[1]
+        totals, fractions, moved, rows = (entries.rows.new_empty((batch, n)) for _ in range(4))
+        self.found, self._rows = RowSums(totals, fractions, moved, entries.rows.new_empty((batch, m))), rows
+        columns = _of_columns(entries, entries.columns)
+        self._of_rows = LogSums(_of_rows(entries, entries.rows), columns, entries)
+        self._of_columns = LogSums(columns, _of_rows(entries, rows), entries)
+
+    def make(self) -> RowSums:
+        """Make the pass."""
+        sums = self._of_rows.make()
+        batch, parts, n = sums.shape
+        if batch and n:
+            with torch.cuda.device_of(sums):
+                _update_rows[(batch, -(-n // _BLOCK))](
+                    sums,
+                    self._source,
+                    self._omega,
+                    self._vectors,
+                    (*self.found[:3], self._rows),
+                    tuple(x.stride(0) for x in self._vectors),
+                    parts,
+                    n,
+                    HAS_CEILING=self._caps,
+                    BLOCK=_BLOCK,
+                    num_warps=4,
+                    enable_fp_fusion=True,
+                )
+        _merge(self._of_columns.make(), self._source, self.found.columns, logs=False)
+        return self.found
+
+
 def row_pass(entries: CloudEntries, update: RowUpdate) -> RowSums:
     """See `reference.row_pass`."""
-    found = log_sums(_of_rows(entries, entries.rows), _of_columns(entries, entries.columns), entries)
-    batch, parts, n = found.shape
-    ceiling = entries.rows if update.ceiling is None else update.ceiling
-    vectors = tuple(with_unit_stride(x) for x in (entries.rows, update.edge, update.log_weight, ceiling))
-    following = [torch.empty((batch, n), dtype=torch.float64, device=found.device) for _ in range(4)]
-    if batch and n:
-        with torch.cuda.device_of(found):
-            _update_rows[(batch, -(-n // _BLOCK))](
-                found,
-                entries.source,
-                update.relaxation,
-                vectors,
-                tuple(following),
-                tuple(x.stride(0) for x in vectors),
-                parts,
-                n,
-                HAS_CEILING=update.ceiling is not None,
-                BLOCK=_BLOCK,
-                num_warps=4,
-                enable_fp_fusion=True,
-            )
-    columns = _column_sums(entries, following[3], logs=False)
-    return RowSums(following[0], following[1], following[2], columns)
+    return CloudPass(entries, update).make()
 
 
 def column_log_sums(entries: CloudEntries) -> Tensor:
     """See `reference.column_log_sums`; of `entries.columns` nothing is read."""
-    return _column_sums(entries, entries.rows, logs=True)
+    columns = _of_columns(entries, torch.zeros_like(entries.columns))
+    merged = torch.empty_like(entries.columns)
+    _merge(LogSums(columns, _of_rows(entries, entries.rows), entries).make(), entries.source, merged, logs=True)
+    return merged
 
 
-def _column_sums(entries: CloudEntries, rows: Tensor, *, logs: bool) -> Tensor:
-    """Sum the columns for given potentials of the rows."""
-    columns = torch.zeros_like(entries.columns) if logs else entries.columns
-    found = log_sums(_of_columns(entries, columns), _of_rows(entries, rows), entries)
-    batch, parts, m = found.shape
-    merged = torch.empty((batch, m), dtype=torch.float64, device=found.device)
+def _merge(sums: Tensor, source: Tensor, merged: Tensor, *, logs: bool) -> None:
+    """Merge what the parts found, or what it is the logarithm of."""
+    batch, parts, m = sums.shape
     if merged.numel():
-        with torch.cuda.device_of(found):
+        with torch.cuda.device_of(merged):
             _merge_logs[(batch, -(-m // _BLOCK))](
-                found,
+                sums,
+                source,
                 merged,
                 parts,
                 m,
@@ -138,7 +168,6 @@ def _column_sums(entries: CloudEntries, rows: Tensor, *, logs: bool) -> Tensor:
                 num_warps=4,
                 enable_fp_fusion=True,
             )
-    return merged
 
 
 def _of_rows(entries: CloudEntries, potential: Tensor) -> Side:

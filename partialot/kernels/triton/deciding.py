@@ -12,6 +12,8 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
+from partialot.kernels.triton.vectors import exp_of, log_of
+
 
 @triton.jit
 @no_type_check
@@ -51,7 +53,7 @@ def observe_watch(watch, error, best, RULES: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def observe_pace(pace, error, held, RULES: tl.constexpr):
+def observe_pace(pace, error, held, RULES: tl.constexpr, WORK: tl.constexpr):
     """Give the pace after a sweep whose violation is known; `held` where a large ω is to be held at 1."""
     omega, age, before, last, anchor = pace
     age += 1.0
@@ -61,7 +63,8 @@ def observe_pace(pace, error, held, RULES: tl.constexpr):
     steady = tl.abs(ratio - last) < RULES.steady * tl.maximum(1.0 - ratio, 1e-3)
     plain = ~relaxed & (age >= RULES.warm_up) & steady & (ratio > 0.05) & (ratio < 1.0)
     # What no measurement asks for may be no number.
-    fall = tl.exp(tl.log(tl.maximum(tl.where(measured, error / anchor, 1.0), 1e-300)) / tl.maximum(age, 1.0))
+    left = tl.maximum(tl.where(measured, error / anchor, 1.0), 1e-300)
+    fall = exp_of(log_of(left, WORK) / tl.maximum(age, 1.0), WORK)
     root = tl.minimum(fall, 1.0) + omega - 1.0
     contraction = tl.where(measured, root * root / (fall * omega * omega), ratio)
     best = 2.0 / (1.0 + tl.sqrt(1.0 - tl.minimum(tl.where(plain | measured, contraction, 0.0), 1.0 - 1e-9)))

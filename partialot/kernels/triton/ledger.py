@@ -19,6 +19,7 @@ PACE = SCALARS
 PROGRESS = PACE + len(Pace._fields)
 WATCH = PROGRESS + len(Progress._fields)
 LIMITS = WATCH + len(Watch._fields)
+SWEEPS = LIMITS + Limits._fields.index("sweeps")
 MADE = LIMITS + len(Limits._fields)
 
 

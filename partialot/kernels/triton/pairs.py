@@ -24,7 +24,7 @@ from partialot.kernels.points import CHUNK, WHOLE, CloudEntries
 from partialot.kernels.primitives import Source
 from partialot.kernels.triton.exponents import INFINITY, LOG2_E
 from partialot.kernels.triton.launching import Tiles
-from partialot.kernels.triton.places import Side, places
+from partialot.kernels.triton.places import Side, places, room_for_places
 
 _COST = tl.constexpr(int(Source.COST))
 
@@ -183,33 +183,56 @@ def _by_products(
     tl.store(found_ptr + (problem * parts + tl.program_id(0) % parts) * n + i, total, mask=i < n)
 
 
-def log_sums(own: Side, other: Side, entries: CloudEntries) -> Tensor:
-    """Give (batch, parts, n), logarithms to base 2 of the sums over each part of the other side, of none -inf."""
-    points, (batch, n), m = entries.points, own.alone.shape, other.alone.shape[1]
-    width = own.points.shape[1] if points.narrow else own.points.shape[2] // 2
-    deep = not points.narrow and width > WHOLE
-    tiles = Tiles.of(max(n, 1), max(m, 1), narrow=points.narrow, deep=deep)
-    found = torch.empty((batch, tiles.parts, n), dtype=torch.float64, device=own.alone.device)
-    if not found.numel():
-        return found
-    given = (
-        own.points,
-        other.points,
-        *places(own, other, entries),
-        (entries.unit, points.factor),
-        entries.source,
-        found,
-        (own.points.stride(0), other.points.stride(0)),
-        (n, m),
-        tiles.part,
-        tiles.parts,
-    )
-    shape = {"BLOCK_N": tiles.height, "BLOCK_M": tiles.width, "num_warps": tiles.warps, "enable_fp_fusion": True}
-    grid = (batch * -(-n // tiles.height) * tiles.parts,)
-    with torch.cuda.device_of(found):
-        if points.narrow:
-            _by_coordinates[grid](*given, D=width, DISTANCES=points.distances, **shape)
-        else:
-            chunk = CHUNK if deep else width
-            _by_products[grid](*given, WIDTH=width, BLOCK_K=chunk, NUM_STAGES=2 if deep else 3, **shape)
-    return found
+class LogSums:
+    """Sums of one side over parts of the other, taken again and again into the same memory.
+
+    Attributes:
+        found: (batch, parts, n), their logarithms to base 2, of none -inf. Problems without a source keep what is
+            there.
+    """
+
+    def __init__(self, own: Side, other: Side, entries: CloudEntries) -> None:
+        """Prepare them.
+
+        Args:
+            own: Whose sums they are. Potentials of unit stride are read anew every time.
+            other: What is summed over, likewise.
+            entries: Their unit, shift and source, and what the points are.
+        """
+        self._own, self._other, self._entries = own, other, entries
+        (batch, n), m, points = own.alone.shape, other.alone.shape[1], entries.points
+        self._width = own.points.shape[1] if points.narrow else own.points.shape[2] // 2
+        self._deep = not points.narrow and self._width > WHOLE
+        self._tiles = Tiles.of(max(n, 1), max(m, 1), narrow=points.narrow, deep=self._deep)
+        self._split = room_for_places(own, other)
+        self.found = torch.empty((batch, self._tiles.parts, n), dtype=torch.float64, device=own.alone.device)
+
+    def make(self) -> Tensor:
+        """Take them."""
+        if not self.found.numel():
+            return self.found
+        own, other, entries, tiles = self._own, self._other, self._entries, self._tiles
+        places(own, other, entries, self._split)
+        batch, _, n = self.found.shape
+        given = (
+            own.points,
+            other.points,
+            *self._split,
+            (entries.unit, entries.points.factor),
+            entries.source,
+            self.found,
+            (own.points.stride(0), other.points.stride(0)),
+            (n, other.alone.shape[1]),
+            tiles.part,
+            tiles.parts,
+        )
+        shape = {"BLOCK_N": tiles.height, "BLOCK_M": tiles.width, "num_warps": tiles.warps, "enable_fp_fusion": True}
+        grid = (batch * -(-n // tiles.height) * tiles.parts,)
+        with torch.cuda.device_of(self.found):
+            if entries.points.narrow:
+                _by_coordinates[grid](*given, D=self._width, DISTANCES=entries.points.distances, **shape)
+            else:
+                chunk = CHUNK if self._deep else self._width
+                stages = 2 if self._deep else 3
+                _by_products[grid](*given, WIDTH=self._width, BLOCK_K=chunk, NUM_STAGES=stages, **shape)
+        return self.found

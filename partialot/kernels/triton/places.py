@@ -84,12 +84,21 @@ def _split(own, other, scale_ptrs, source_ptr, own_ptrs, other_ptrs, BLOCK: tl.c
         _write(other, other_ptrs, block - blocks, problem, theirs, grid, log_unit, BLOCK)
 
 
-def places(own: Side, other: Side, entries: CloudEntries) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Give (high, weight) of either side, (batch, count) in float32."""
-    found = tuple(
-        tuple(torch.empty(side.alone.shape, dtype=torch.float32, device=side.alone.device) for _ in range(2))
+Split = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(high, weight) of either side, (batch, count) in float32."""
+
+
+def room_for_places(own: Side, other: Side) -> Split:
+    """Give memory for what is split, to be used again at every pass."""
+    one, two = (
+        (torch.empty_like(side.alone, dtype=torch.float32), torch.empty_like(side.alone, dtype=torch.float32))
         for side in (own, other)
     )
+    return one, two
+
+
+def places(own: Side, other: Side, entries: CloudEntries, found: Split) -> None:
+    """Write the split potentials over `found`."""
     potentials = with_unit_stride(own.potential), with_unit_stride(other.potential)
     sides = tuple((side.alone, x, x.shape[1], x.stride(0)) for side, x in zip((own, other), potentials, strict=True))
     blocks = sum(-(-side[2] // _BLOCK) for side in sides)
@@ -104,4 +113,3 @@ def places(own: Side, other: Side, entries: CloudEntries) -> tuple[tuple[Tensor,
                 num_warps=_WARPS,
                 enable_fp_fusion=True,
             )
-    return (found[0][0], found[0][1]), (found[1][0], found[1][1])

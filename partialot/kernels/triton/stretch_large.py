@@ -9,9 +9,8 @@ launches that are left do nothing for them.
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import torch
 import triton
@@ -19,10 +18,12 @@ import triton.language as tl
 from torch import Tensor
 
 from partialot.kernels.border import range_of_sums
+from partialot.kernels.points import CloudKernels
 from partialot.kernels.primitives import Marginals, Source
-from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
+from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at, update_at
+from partialot.kernels.triton.cloud import CloudPass
 from partialot.kernels.triton.launching import Work
-from partialot.kernels.triton.ledger import SCALARS, Ledger
+from partialot.kernels.triton.ledger import SCALARS, SWEEPS, Ledger
 from partialot.kernels.triton.rows import RowPass
 from partialot.kernels.triton.sweeping import sweep
 from partialot.kernels.triton.vectors import prepare, warps
@@ -47,6 +48,7 @@ def _sweep(
     size,
     RULES: tl.constexpr,
     RANGE: tl.constexpr,
+    WORK: tl.constexpr,
     PRICED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -63,6 +65,7 @@ def _sweep(
             size,
             RULES,
             RANGE,
+            WORK,
             PRICED,
             BLOCK,
         )
@@ -70,49 +73,70 @@ def _sweep(
             tl.store(source_ptr + problem, _NOTHING)
 
 
+class _Given(NamedTuple):
+    """What passes read that sweeps write: the columns' and the edge's potentials, and whose they are."""
+
+    columns: Tensor
+    edge: Tensor
+    source: Tensor
+
+
 def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
     """See `partialot.kernels.stretch`; entries come from costs, rows fit, and no more than `MOST` sweeps are made.
 
     One number is asked of the device: the most sweeps that any problem may make.
     """
-    asked = torch.where(kernels.source == Source.NOTHING, 0.0, limits.sweeps).clamp(max=MOST)
-    count = int(asked.amax()) if len(asked) else 0
-    # The flags of problems that stop, and what passes are given, are written to.
-    kernels, book = replace(kernels, source=kernels.source.clone()), Ledger.of(state, limits)
+    book = Ledger.of(state, limits)
     entries, update = pass_at(kernels, marginals, book.state)
-    entries = replace(entries, columns=entries.columns.contiguous())
-    update = update._replace(edge=update.edge.contiguous())
-    rows, launch = RowPass(entries, update), _sweeps(book, marginals, rules, Work.of(kernels.prices.cost))
+    given = _Given(entries.columns.contiguous(), update.edge.contiguous(), entries.source.clone())
+    rows = RowPass(
+        replace(entries, columns=given.columns, source=given.source),
+        update._replace(edge=given.edge),
+    )
+    return _sweep_on(rows, given, book, marginals, rules, Work.of(kernels.prices.cost))
+
+
+def cloud_stretch(kernels: CloudKernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
+    """Do the same between points whose costs are evaluated on the way."""
+    book = Ledger.of(state, limits)
+    f, g = book.f[:, :-1], book.g[:, :-1]
+    entries, update = kernels.at(f, g, marginals.log_b[:, :-1]), update_at(marginals, book.state)
+    given = _Given(entries.columns.contiguous(), update.edge.contiguous(), entries.source.clone())
+    rows = CloudPass(
+        entries._replace(columns=given.columns, source=given.source),
+        update._replace(edge=given.edge),
+    )
+    return _sweep_on(rows, given, book, marginals, rules, Work.of(kernels.points.x))
+
+
+def _sweep_on(
+    rows: RowPass | CloudPass, given: _Given, book: Ledger, marginals: Marginals, rules: Rules, work: Work
+) -> Stretch:
+    """Make the pass, and as many sweeps with their passes as any problem may."""
+    asked = torch.where(given.source == Source.NOTHING, 0.0, book.lines[SWEEPS]).clamp(max=MOST)
+    count = int(asked.amax()) if len(asked) else 0
     found = rows.make()
-    for _ in range(count):
-        launch(tuple(found), (entries.columns, update.edge), entries.source)
-        rows.make()
-    return book.stretch(found)
-
-
-def _sweeps(book: Ledger, marginals: Marginals, rules: Rules, work: Work) -> Callable[..., None]:
-    """Prepare the launch of sweeps, given what passes find, what they are given, and whose they are."""
     weights, size, block = prepare(marginals, book.state.iterate)
     room = torch.empty_like(book.f), torch.empty_like(book.g), torch.empty_like(book.lines[:SCALARS])
     least, most = range_of_sums(work.dtype)
-
-    def launch(found: tuple[Tensor, ...], given: tuple[Tensor, ...], source: Tensor) -> None:
+    for _ in range(count):
         with torch.cuda.device_of(book.f):
             _sweep[(len(book.f),)](
                 weights,
                 (book.f, book.g),
                 book.lines,
-                found,
+                tuple(found),
                 room,
-                given,
-                source,
+                (given.columns, given.edge),
+                given.source,
                 (len(book.f), *size),
                 RULES=rules,
                 RANGE=(least, most, math.exp(least)),
+                WORK=work.kind,
                 PRICED=int(marginals.priced),
                 BLOCK=block,
                 num_warps=warps(block),
                 enable_fp_fusion=True,
             )
-
-    return launch
+        rows.make()
+    return book.stretch(found)

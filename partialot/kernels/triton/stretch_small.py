@@ -103,6 +103,7 @@ def _stretch(
             size,
             RULES,
             RANGE,
+            WORK,
             PRICED,
             BLOCK,
         )

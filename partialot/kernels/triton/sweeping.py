@@ -60,7 +60,7 @@ def _take(iterate_ptrs, next_ptrs, given_ptrs, log_b_ptr, problem, size, BLOCK: 
 
 @triton.jit
 @no_type_check
-def _observe(own_ptr, batch, error, best, stalled, travelled, made, RULES: tl.constexpr):
+def _observe(own_ptr, batch, error, best, stalled, travelled, made, RULES: tl.constexpr, WORK: tl.constexpr):
     """Write down what a sweep led to."""
     pace = ()
     for k in tl.static_range(5):
@@ -69,7 +69,7 @@ def _observe(own_ptr, batch, error, best, stalled, travelled, made, RULES: tl.co
     for k in tl.static_range(4):
         watch += (tl.load(own_ptr + (_WATCH + k) * batch),)
     held = made < tl.load(own_ptr + (_LIMITS + 5) * batch)
-    pace, watch = observe_pace(pace, error, held, RULES), observe_watch(watch, error, best, RULES)
+    pace, watch = observe_pace(pace, error, held, RULES, WORK), observe_watch(watch, error, best, RULES)
     for k in tl.static_range(5):
         tl.store(own_ptr + (PACE + k) * batch, pace[k])
     progress = (best, stalled, travelled)
@@ -92,6 +92,7 @@ def sweep(
     size,
     RULES: tl.constexpr,
     RANGE: tl.constexpr,
+    WORK: tl.constexpr,
     PRICED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -112,7 +113,7 @@ def sweep(
     made = tl.load(own_ptr + _MADE * batch)
     if made < tl.load(own_ptr + (_LIMITS + 4) * batch):
         edge, error, _ = measure_one(
-            marginal_ptrs, iterate_ptrs, found_ptrs[0], found_ptrs[1], problem, (n, m), PRICED, BLOCK
+            marginal_ptrs, iterate_ptrs, found_ptrs[0], found_ptrs[1], problem, (n, m), WORK, PRICED, BLOCK
         )
         progress = tl.load(own_ptr + _PROGRESS * batch), tl.load(own_ptr + (_PROGRESS + 1) * batch)
         progress = observe_progress(progress, error)
@@ -138,6 +139,7 @@ def sweep(
                 RANGE[1],
                 RANGE[2],
                 False,
+                WORK,
                 PRICED,
                 BLOCK,
             )
@@ -152,6 +154,6 @@ def sweep(
             reach, settled = tl.load(own_ptr + (_LIMITS + 2) * batch), tl.load(own_ptr + (_LIMITS + 3) * batch)
             if ~wild & (travelled <= reach) & (moved > settled):
                 _take(iterate_ptrs, room_ptrs, given_ptrs, marginal_ptrs[3], problem, (n, m), BLOCK)
-                _observe(own_ptr, batch, error, progress[0], progress[1], travelled, made + 1.0, RULES)
+                _observe(own_ptr, batch, error, progress[0], progress[1], travelled, made + 1.0, RULES, WORK)
                 is_made = 1
     return is_made, moved

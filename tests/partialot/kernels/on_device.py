@@ -59,6 +59,7 @@ triton_kernels = SimpleNamespace(
             "evaluated_sandwich",
             "column_log_sums",
             "cloud_pass",
+            "cloud_stretch",
             "cloud_column_log_sums",
             "measure",
             "update",

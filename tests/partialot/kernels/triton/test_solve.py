@@ -86,27 +86,27 @@ def test_steps_are_taken_by_products_with_what_is_evaluated(request: pytest.Fixt
     patch.setattr(dispatch, "sweeps_are_cheap", lambda _: False)
     multiplied, original = [], triton.evaluated_sandwich
     patch.setattr(triton, "evaluated_sandwich", lambda *given: (multiplied.append(given), original(*given))[1])
-    generator = torch.Generator().manual_seed(1)
-    cost = torch.rand(2, 9, 12, generator=generator).to(DEVICE)
-    solver = partialot.Sinkhorn(tol=1e-5, max_iter=400)
-    found = partialot.solve(cost, mass=0.97, reg=2e-3, solver=solver)
+    generator = torch.Generator().manual_seed(3)
+    cost = torch.rand(1, 6, 8, generator=generator).to(DEVICE)
+    solver = partialot.Sinkhorn(tol=1e-4, max_iter=400)
+    found = partialot.solve(cost, mass=0.97, reg=0.01, solver=solver)
     assert bool(found.converged.all())
     assert multiplied
-    expected = partialot.solve(cost.double().cpu(), mass=0.97, reg=2e-3, solver=partialot.Sinkhorn(tol=1e-8))
-    assert_close(found.plan.cpu().double(), expected.plan, rtol=0.0, atol=1e-5)
+    expected = partialot.solve(cost.double().cpu(), mass=0.97, reg=0.01, solver=partialot.Sinkhorn(tol=1e-8))
+    assert_close(found.plan.cpu().double(), expected.plan, rtol=0.0, atol=1e-4)
 
 
 def lazily(cost: str, d: int, device: torch.device) -> tuple[partialot.Solution, list[torch.Tensor]]:
     """Two problems between clouds, whose targets are shared by both."""
     generator = torch.Generator().manual_seed(5)
-    x, y = torch.rand(2, 40, d, generator=generator), torch.rand(1, 50, d, generator=generator) + 0.3
-    a = torch.rand(2, 40, generator=generator)
+    x, y = torch.rand(2, 20, d, generator=generator), torch.rand(1, 30, d, generator=generator) + 0.3
+    a = torch.rand(2, 20, generator=generator)
     a[0, 4] = 0.0
     inputs = [tensor.to(device).requires_grad_() for tensor in (x, y, a / a.sum(-1, keepdim=True))]
     clouds = partialot.PointCloud(inputs[0], inputs[1], cost, storage="blocks")
     solver = partialot.Sinkhorn(tol=1e-6, annealing=False)
-    solution = partialot.solve(clouds, inputs[2], mass=0.6, reg=0.4 if cost == "cosine" else 0.3 * d, solver=solver)
-    weights = torch.linspace(0.0, 1.0, 50, device=device).expand(2, -1)
+    solution = partialot.solve(clouds, inputs[2], mass=0.6, reg=0.8 if cost == "cosine" else 0.6 * d, solver=solver)
+    weights = torch.linspace(0.0, 1.0, 30, device=device).expand(2, -1)
     (solution.value.sum() + (solution.apply(weights) ** 2).sum()).backward()
     return solution, [tensor.grad for tensor in inputs if tensor.grad is not None]
 
@@ -117,9 +117,13 @@ def test_clouds_are_solved_as_by_plain_pytorch_without_a_block_of_costs_in_any_s
 ) -> None:
     expected, slopes = lazily(cost, d, torch.device("cpu"))
     request.getfixturevalue("by_triton")
-    request.getfixturevalue("monkeypatch").delattr(GibbsKernel, "_pass_over_costs")
+    patch, stretched, original = request.getfixturevalue("monkeypatch"), [], triton.cloud_stretch
+    patch.delattr(GibbsKernel, "_pass_over_costs")
+    patch.setattr(triton, "cloud_stretch", lambda *given: (stretched.append(given), original(*given))[1])
     found, gradients = lazily(cost, d, DEVICE)
     assert bool(found.converged.all())
+    assert stretched
+    assert len(stretched) < int(found.n_iter.min())
     for name in ("value", "marginal_a", "marginal_b", "mass_price"):
         one, other = getattr(found, name).cpu(), getattr(expected, name)
         assert_close(one, other, rtol=2e-5, atol=2e-5, msg=lambda text, n=name: f"{n}: {text}")

@@ -12,6 +12,7 @@ import partialot
 from partialot.augmentation import add_dummy_nodes
 from partialot.kernels import cpu, dispatch, native, reference
 from partialot.kernels.border import measure, update
+from partialot.kernels.points import CloudKernels, Points
 from partialot.kernels.primitives import Marginals, RowSums, Source
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
 from partialot.problem import Problem
@@ -234,6 +235,22 @@ def test_rows_too_long_for_a_program_are_passed_over_once(monkeypatch: pytest.Mo
     found = triton_kernels.stretch(*given)
     assert found.made == 0
     assert_close(found.rows, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("cost", "d"), [("sqeuclidean", 2), ("cosine", 12)])
+def test_a_stretch_between_points_is_that_of_the_costs_they_stand_for(
+    monkeypatch: pytest.MonkeyPatch, cost: str, d: int
+) -> None:
+    """Also where a problem stops earlier, and keeps what its last pass found."""
+    geometry = partialot.PointCloud(torch.rand(2, 17, d), torch.rand(2, 37, d) + 0.3, cost, storage="blocks").prepare()
+    given = asked(monkeypatch, geometry.matrix().detach(), 0.6, reg=0.05)
+    given.limits.sweeps[0] = 2.0
+    cloud, prices = geometry.cloud(), given.kernels.prices
+    assert cloud is not None
+    kernels = CloudKernels(Points.of(cloud), prices.unit, prices.shift, given.kernels.source)
+    found, expected = triton_kernels.cloud_stretch(kernels, *given[1:]), cpu.stretch(*given)
+    assert expected.made.tolist() == [2.0, 5.0]
+    assert_same(found, expected, 2e-5)
 
 
 @pytest.mark.usefixtures("by_triton", "served")
