@@ -1,7 +1,7 @@
 """The primitives by kernels in Triton, for NVIDIA GPUs; Triton is imported when the first of them is asked for.
 
-Nothing here waits for the device. Set `TRITON_INTERPRET=1` before Triton is imported and the functions of the modules
-take tensors on a CPU, slowly: that is how the tests run them.
+Nothing here waits for the device, but that a stretch asks it once how long it may be. Set `TRITON_INTERPRET=1` before
+Triton is imported and the functions of the modules take tensors on a CPU, slowly: that is how the tests run them.
 """
 
 import functools
