@@ -101,7 +101,7 @@ def evaluated_sandwich(entries: Entries, x: Tensor, scale: Tensor, offset: Tenso
         return reference.evaluated_sandwich(entries, x, scale, offset)
     batch, n, m = cost.shape
     cut = Cut.of(n, m, work)
-    y, z = torch.zeros_like(offset), torch.zeros_like(x)
+    y, z = (torch.zeros(side.shape, dtype=side.dtype, device=side.device) for side in (offset, x))
     partial = torch.empty((batch, cut.programs, m), dtype=work.dtype, device=cost.device)
     if batch:
         with torch.cuda.device_of(cost):
