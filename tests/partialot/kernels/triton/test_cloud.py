@@ -107,7 +107,7 @@ def test_the_log_domain_bears_any_potentials(d: int) -> None:
 
 @pytest.mark.parametrize("d", [3, 20])
 def test_tiles_with_the_same_largest_term_lose_nothing_of_the_sums_before(d: int) -> None:
-    """Compilers may contract a product and its difference: what is left of equal ones is a rounding, tile after tile."""
+    """Compilers may contract a product and a difference: of equal numbers a rounding is left then, tile after tile."""
     n, m = 20, 1500
     points = Points.of(Cloud(torch.zeros(1, n, d), torch.zeros(1, m, d), squared=True, constant=0.0))
     one, rows = torch.ones(1).double(), 1e3 + torch.rand(1, n).double()
