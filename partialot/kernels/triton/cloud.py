@@ -43,6 +43,14 @@ def _merged(found_ptr, parts, count, k, inside):
     return total
 
 
+@triton.jit
+@no_type_check
+def _block(count, BLOCK: tl.constexpr):
+    """Give the problem of a program and its points: a second dimension would have no more than 65535 programs."""
+    blocks, program = tl.cdiv(count, BLOCK), tl.program_id(0)
+    return (program // blocks).to(tl.int64), program % blocks * BLOCK + tl.arange(0, BLOCK)
+
+
 @triton.jit(do_not_specialize=["parts", "n", "strides"])
 @no_type_check
 def _update_rows(
@@ -57,10 +65,9 @@ def _update_rows(
     HAS_CEILING: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    problem = tl.program_id(0).to(tl.int64)
+    problem, i = _block(n, BLOCK)
     if tl.load(source_ptr + problem) != _COST:
         return
-    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = i < n
     log_sum = _merged(found_ptr + problem * parts * n, parts, n, i, inside)
     place = tl.load(vector_ptrs[0] + problem * strides[0] + i, mask=inside, other=-INFINITY)
@@ -82,10 +89,9 @@ def _update_rows(
 @triton.jit(do_not_specialize=["parts", "count"])
 @no_type_check
 def _merge_logs(found_ptr, source_ptr, merged_ptr, parts, count, LOGS: tl.constexpr, BLOCK: tl.constexpr):
-    problem = tl.program_id(0).to(tl.int64)
+    problem, k = _block(count, BLOCK)
     if tl.load(source_ptr + problem) != _COST:
         return
-    k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = _merged(found_ptr + problem * parts * count, parts, count, k, k < count)
     tl.store(merged_ptr + problem * count + k, total * LN_2 if LOGS else tl.exp2(total), mask=k < count)
 
@@ -121,7 +127,7 @@ class CloudPass:
         batch, parts, n = sums.shape
         if batch and n:
             with torch.cuda.device_of(sums):
-                _update_rows[(batch, -(-n // _BLOCK))](
+                _update_rows[(batch * -(-n // _BLOCK),)](
                     sums,
                     self._source,
                     self._omega,
@@ -157,7 +163,7 @@ def _merge(sums: Tensor, source: Tensor, merged: Tensor, *, logs: bool) -> None:
     batch, parts, m = sums.shape
     if merged.numel():
         with torch.cuda.device_of(merged):
-            _merge_logs[(batch, -(-m // _BLOCK))](
+            _merge_logs[(batch * -(-m // _BLOCK),)](
                 sums,
                 source,
                 merged,

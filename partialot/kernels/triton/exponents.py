@@ -39,6 +39,18 @@ def finite_size(x):
 
 @triton.jit
 @no_type_check
+def largest_place(potential_ptr, first, last, per_unit, shift, ROWS: tl.constexpr):
+    """Give the largest size of potentials in units of the cost, taken by parts: there may be any number."""
+    most = tl.zeros((ROWS,), dtype=tl.float64)
+    for start in tl.range(first, last, ROWS):
+        k = start + tl.arange(0, ROWS)
+        place = tl.load(potential_ptr + k, mask=k < last, other=-INFINITY) * per_unit + shift
+        most = tl.maximum(most, finite_size(place))
+    return tl.max(most, 0)
+
+
+@triton.jit
+@no_type_check
 def split(x, grid, log_unit, WORK: tl.constexpr):
     """Give the nearest number on the grid, and the rest as an exponent; infinities have none."""
     rounder = _ROUNDER * grid

@@ -19,6 +19,9 @@ _FEWEST_ROWS, _ROWS = 24, 32
 of what it reads. By reckoning, not by measurement: two programs a multiprocessor take 4 problems of 3600 rows in two
 rounds, and eight take 64 of 1024 in two."""
 
+MOST_PLACES = 512
+"""Potentials of rows that a program looks at together: where columns are few, it may have thousands, and one warp."""
+
 _PROGRAMS_OF_PAIRS = 1056
 """A problem is cut into about so many, eight for each multiprocessor of an H100, by reckoning and not by measurement;
 it is no property of the device at hand, lest results depend on it."""

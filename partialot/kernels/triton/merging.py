@@ -22,10 +22,12 @@ _PARTS, _COLUMNS = 32, 64
 @triton.jit
 @no_type_check
 def _merge(partial_ptr, source_ptr, merged_ptr, parts, m, PARTS: tl.constexpr, COLUMNS: tl.constexpr):
-    problem = tl.program_id(0).to(tl.int64)
+    # One dimension for both: a second has no more than 65535 programs, and columns may be millions.
+    blocks, program = tl.cdiv(m, COLUMNS), tl.program_id(0)
+    problem = (program // blocks).to(tl.int64)
     if source_ptr is not None and tl.load(source_ptr + problem) == _NOTHING:
         return
-    j = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    j = program % blocks * COLUMNS + tl.arange(0, COLUMNS)
     partial_ptr += problem * parts * m
     total = tl.zeros((COLUMNS,), dtype=tl.float64)
     for start in tl.range(0, parts, PARTS):
@@ -49,6 +51,7 @@ def merge(partial: Tensor, source: Tensor | None = None, merged: Tensor | None =
         merged = torch.empty((batch, m), dtype=torch.float64, device=partial.device)
     if merged.numel():
         with torch.cuda.device_of(partial):
-            grid = batch, triton.cdiv(m, _COLUMNS)
-            _merge[grid](partial, source, merged, parts, m, PARTS=_PARTS, COLUMNS=_COLUMNS)
+            _merge[(batch * triton.cdiv(m, _COLUMNS),)](
+                partial, source, merged, parts, m, PARTS=_PARTS, COLUMNS=_COLUMNS
+            )
     return merged

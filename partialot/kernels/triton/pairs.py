@@ -33,11 +33,13 @@ _COST = tl.constexpr(int(Source.COST))
 @no_type_check
 def _take(coarse, weight, anchor, scaled, sums, log_unit, AXIS: tl.constexpr):
     """Add a tile's entries, the largest exponent so far divided out of all."""
-    anchor = tl.maximum(anchor, tl.max(coarse, axis=AXIS))
+    before, anchor = anchor, tl.maximum(anchor, tl.max(coarse, axis=AXIS))
     now = tl.where(anchor > -INFINITY, anchor, 0.0) * log_unit
     entries = tl.exp2(tl.fma(coarse, log_unit, -tl.expand_dims(now, AXIS))) * tl.expand_dims(weight, 1 - AXIS)
-    # Nothing was summed before an anchor that falls.
-    sums = sums * tl.exp2(tl.minimum(scaled - now, 0.0)) + tl.sum(entries, axis=AXIS)
+    # Nothing was summed before an anchor that falls. Where it stays, so do the sums: contracted with the product, the
+    # difference is the product's rounding, by which every tile would shrink them again.
+    fall = tl.where(anchor > before, tl.minimum(scaled - now, 0.0), 0.0)
+    sums = sums * tl.exp2(fall) + tl.sum(entries, axis=AXIS)
     return anchor, now, sums
 
 
@@ -226,7 +228,8 @@ class LogSums:
             tiles.part,
             tiles.parts,
         )
-        shape = {"BLOCK_N": tiles.height, "BLOCK_M": tiles.width, "num_warps": tiles.warps, "enable_fp_fusion": True}
+        # Products are contracted where that is written: elsewhere roundings are to be the same at every mention.
+        shape = {"BLOCK_N": tiles.height, "BLOCK_M": tiles.width, "num_warps": tiles.warps, "enable_fp_fusion": False}
         grid = (batch * -(-n // tiles.height) * tiles.parts,)
         with torch.cuda.device_of(self.found):
             if entries.points.narrow:

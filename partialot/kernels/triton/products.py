@@ -19,8 +19,8 @@ from torch import Tensor
 
 from partialot.kernels import reference
 from partialot.kernels.primitives import Entries, Source
-from partialot.kernels.triton.exponents import INFINITY, LOG2_E, finite_size, grid_for, split
-from partialot.kernels.triton.launching import Cut, Work, with_unit_stride
+from partialot.kernels.triton.exponents import INFINITY, LOG2_E, finite_size, grid_for, largest_place, split
+from partialot.kernels.triton.launching import MOST_PLACES, Cut, Work, with_unit_stride
 from partialot.kernels.triton.merging import merge
 
 _COST = tl.constexpr(int(Source.COST))
@@ -64,10 +64,10 @@ def _evaluated_sandwich(
         vector_ptrs[1] + problem * n,
     )
 
-    j, own = tl.arange(0, BLOCK_M), first + tl.arange(0, ROWS)
+    j = tl.arange(0, BLOCK_M)
     columns = tl.load(side_ptrs[1] + problem * m + j, mask=j < m, other=-INFINITY) * per_unit
-    rows = tl.load(rows_ptr + own, mask=own < last, other=-INFINITY) * per_unit + shift
-    grid = grid_for(tl.maximum(tl.max(finite_size(columns), 0), tl.max(finite_size(rows), 0)), WORK)
+    largest = largest_place(rows_ptr, first, last, per_unit, shift, ROWS)
+    grid = grid_for(tl.maximum(tl.max(finite_size(columns), 0), largest), WORK)
     high_columns, low_columns = split(columns, grid, log_unit, WORK)
     x = tl.load(x_ptr + problem * m + j, mask=j < m, other=0.0).to(WORK) * tl.exp2(low_columns)
 
@@ -101,7 +101,7 @@ def evaluated_sandwich(entries: Entries, x: Tensor, scale: Tensor, offset: Tenso
         return reference.evaluated_sandwich(entries, x, scale, offset)
     batch, n, m = cost.shape
     cut = Cut.of(n, m, work)
-    y, z = torch.zeros_like(offset), torch.zeros_like(x)
+    y, z = (torch.zeros(side.shape, dtype=side.dtype, device=side.device) for side in (offset, x))
     partial = torch.empty((batch, cut.programs, m), dtype=work.dtype, device=cost.device)
     if batch:
         with torch.cuda.device_of(cost):
@@ -121,7 +121,7 @@ def evaluated_sandwich(entries: Entries, x: Tensor, scale: Tensor, offset: Tenso
                 WORK=work.kind,
                 BLOCK_N=cut.height,
                 BLOCK_M=cut.width,
-                ROWS=triton.next_power_of_2(cut.rows),
+                ROWS=min(MOST_PLACES, triton.next_power_of_2(cut.rows)),
                 NUM_STAGES=2,
                 num_warps=cut.warps,
                 enable_fp_fusion=True,

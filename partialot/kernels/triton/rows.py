@@ -28,12 +28,13 @@ from partialot.kernels.triton.exponents import (
     exponents,
     finite_size,
     grid_for,
+    largest_place,
     moves,
     power,
     split,
 )
 from partialot.kernels.triton.far import far_rows
-from partialot.kernels.triton.launching import Cut, Work, with_unit_stride
+from partialot.kernels.triton.launching import MOST_PLACES, Cut, Work, with_unit_stride
 from partialot.kernels.triton.merging import merge
 
 _COST = tl.constexpr(int(Source.COST))
@@ -87,10 +88,10 @@ def _row_pass(
         found_ptrs[2] + problem * n,
     )
 
-    j, own = tl.arange(0, BLOCK_M), first + tl.arange(0, ROWS)
+    j = tl.arange(0, BLOCK_M)
     columns = tl.load(columns_ptr + problem * columns_stride + j, mask=j < m, other=-INFINITY) * per_unit
-    rows = tl.load(rows_ptr + own, mask=own < last, other=-INFINITY) * per_unit + shift
-    grid = grid_for(tl.maximum(tl.max(finite_size(columns), 0), tl.max(finite_size(rows), 0)), WORK)
+    largest = largest_place(rows_ptr, first, last, per_unit, shift, ROWS)
+    grid = grid_for(tl.maximum(tl.max(finite_size(columns), 0), largest), WORK)
     high_columns, low_columns = split(columns, grid, log_unit, WORK)
 
     sums = tl.zeros((BLOCK_N, BLOCK_M), dtype=WORK)
@@ -203,7 +204,7 @@ class RowPass:
                     SMALL=work.small,
                     BLOCK_N=cut.height,
                     BLOCK_M=cut.width,
-                    ROWS=triton.next_power_of_2(cut.rows),
+                    ROWS=min(MOST_PLACES, triton.next_power_of_2(cut.rows)),
                     NUM_STAGES=2,
                     num_warps=cut.warps,
                     enable_fp_fusion=True,

@@ -150,6 +150,8 @@ def sweep(
                 _farthest(iterate_ptrs[0] + f, room_ptrs[0] + f, n, BLOCK),
                 _farthest(iterate_ptrs[1] + g, room_ptrs[1] + g, m, BLOCK),
             )
+            # All threads have read the iterate, which is written over.
+            tl.debug_barrier()
             travelled += moved
             reach, settled = tl.load(own_ptr + (_LIMITS + 2) * batch), tl.load(own_ptr + (_LIMITS + 3) * batch)
             if ~wild & (travelled <= reach) & (moved > settled):

@@ -1,5 +1,6 @@
 """Passes over costs between points that are evaluated on the way, against passes over those costs written out."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -102,6 +103,17 @@ def test_the_log_domain_bears_any_potentials(d: int) -> None:
     # Sums far above 1 are updated exactly; of those far below, the border is left.
     exact = torch.where(away > 0, -expected.log_total, expected.moved)
     assert_close(found.moved, exact, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("d", [3, 20])
+def test_tiles_with_the_same_largest_term_lose_nothing_of_the_sums_before(d: int) -> None:
+    """Compilers may contract a product and a difference: of equal numbers a rounding is left then, tile after tile."""
+    n, m = 20, 1500
+    points = Points.of(Cloud(torch.zeros(1, n, d), torch.zeros(1, m, d), squared=True, constant=0.0))
+    one, rows = torch.ones(1).double(), 1e3 + torch.rand(1, n).double()
+    given = CloudEntries(points, 0.7 * one, 0 * one, sources(1, Source.COST), rows, torch.zeros(1, m).double())
+    found = triton_kernels.cloud_pass(given, update((1, n, m), edge=-inf))
+    assert_close(found.log_total, rows + math.log(m), rtol=0.0, atol=2e-5)
 
 
 @pytest.mark.parametrize("d", [3, 20])

@@ -146,6 +146,8 @@ def test_costs_of_any_type_and_strides_are_multiplied_with_and_rows_too_long_by_
         expected = reference.evaluated_sandwich(single, x, scale, offset)
         spread = replace(given, prices=replace(given.prices, cost=strided(given.prices.cost)), rows=strided(given.rows))
         assert_close(_evaluated(spread, x, strided(scale), strided(offset)), expected, rtol=1e-5, atol=1e-5)
+        turned = tuple(side.mT.contiguous().mT for side in (x, scale, offset))
+        assert_close(_evaluated(given, *turned), expected, rtol=1e-5, atol=1e-5)
     short = replace(products.Work.of(given.prices.cost), widest=49)
     monkeypatch.setattr(products, "Work", SimpleNamespace(of=lambda _: short))
     assert all(map(torch.equal, _evaluated(given, x, scale, offset), expected))

@@ -100,7 +100,9 @@ def assert_same(found: Stretch, expected: Stretch, accuracy: float) -> None:
 
 @pytest.mark.usefixtures("served")
 @pytest.mark.parametrize(
-    ("mass", "dtype"), [*((mass, torch.float32) for mass in MASSES), ("partial", torch.float64)], ids=str
+    ("mass", "dtype"),
+    [*((mass, torch.float32) for mass in MASSES), *((mass, torch.float64) for mass in ("partial", "priced"))],
+    ids=str,
 )
 def test_a_stretch_is_what_native_kernels_make_of_it(
     mass: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
