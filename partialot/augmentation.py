@@ -245,5 +245,6 @@ def add_dummy_nodes(problem: Problem) -> BorderedProblem:
         mass=mass.reshape(count),
         total=safe.reshape(count),
         scale=scale.reshape(count),
-        shift=shift.reshape(count),
+        # A price that all share is stretched; kernels read one for each problem.
+        shift=shift.reshape(count).contiguous(),
     )

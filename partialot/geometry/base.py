@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partialot.communicator import ALONE, Communicator
+from partialot.kernels.primitives import Cloud
 
 
 class Geometry(ABC):
@@ -82,6 +83,13 @@ class Geometry(ABC):
     def matrix(self) -> Float[Tensor, "*batch n m"]:
         """Give every price."""
         return self.block(slice(None))
+
+    def cloud(self) -> Cloud | None:
+        """Give the points that lazy prices are simple functions of, in the user's batch shape and without a graph.
+
+        Kernels can then evaluate prices on the way; where there are none, they are evaluated by blocks.
+        """
+        return None
 
     def prepare(self) -> "Geometry":
         """Give the same prices in the form in which one solve asks for them many times."""

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partialot.kernels.primitives import Cloud
+
 CostFunction = Callable[[Tensor, Tensor], Tensor]
 """From x (*batch, n, d) and y (*batch, m, d) to prices (*batch, n, m)."""
 
@@ -54,6 +56,15 @@ LIFTS: Mapping[str, Lift] = MappingProxyType({"cosine": lift_cosine, "sqeuclidea
 
 LEAST: Mapping[str, float] = MappingProxyType({"sqeuclidean": 0.0})
 """What prices cannot be below but for rounding."""
+
+
+def cloud_of(cost: str, left: Tensor, right: Tensor) -> Cloud:
+    """Give the points whose lifted vectors these are, centred or of length 1 as the price asks, without a graph."""
+    extra = {"cosine": 1, "sqeuclidean": 2, "dot": 0}[cost]
+    d = left.shape[-1] - extra
+    x, y = left[..., :d].detach(), right[..., :d].detach()
+    squared = cost == "sqeuclidean"
+    return Cloud(x / -2 if squared else -x, y, squared, 1.0 if cost == "cosine" else 0.0)
 
 
 def cosine(x: Float[Tensor, "*#batch n d"], y: Float[Tensor, "*#batch m d"]) -> Float[Tensor, "*#batch n m"]:

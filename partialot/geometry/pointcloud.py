@@ -11,9 +11,10 @@ from torch import Tensor
 from partialot.arrays import HALF, FloatArray, as_tensor
 from partialot.errors import checks_its_inputs
 from partialot.geometry.base import Geometry
-from partialot.geometry.costs import COSTS, LEAST, LIFTS, CostFunction, check_cost, check_prices
+from partialot.geometry.costs import COSTS, LEAST, LIFTS, CostFunction, check_cost, check_prices, cloud_of
 from partialot.geometry.dense import DenseCost
 from partialot.geometry.storage import Storage, check_storage, pays_to_store
+from partialot.kernels.primitives import Cloud
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -159,6 +160,12 @@ class PointCloud(Geometry):
         with torch.autocast(self.device.type, enabled=False):
             # Differentiated by blocks, the vectors pass their derivatives on to the features once.
             return ready._with(self.x, LIFTS[self.cost](_at_least_single(self.x), _at_least_single(self.y)))
+
+    def cloud(self) -> Cloud | None:
+        """Give the points of a cloud that is prepared and lazy; see `Geometry.cloud`."""
+        if self._lifted is None or not isinstance(self.cost, str):
+            return None
+        return cloud_of(self.cost, *self._lifted)
 
     def _with(self, x: Tensor, lifted: tuple[Tensor, Tensor] | None) -> "PointCloud":
         """Give the cloud of other sources."""

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from partialot.communicator import ALONE, Communicator
 from partialot.kernels import border, cpu, reference, triton
+from partialot.kernels.points import CloudEntries, CloudKernels
 from partialot.kernels.primitives import Entries, Iterate, Marginals, Measured, Prices, RowSums, RowUpdate
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch, pass_at
 
-_CHEAP = 1 << 17
-"""Entries of a problem whose sweeps are cheap: up to 50 microseconds each."""
+_CHEAP, _LAUNCHED = 1 << 17, 1 << 24
+"""Entries of a problem whose sweeps are cheap: up to 50 microseconds each on a CPU, on a GPU, by reckoning, not by
+measurement, no longer than it takes to launch them."""
 
 
 def gains_by_storing(matrix: Tensor) -> bool:
@@ -26,7 +28,18 @@ def gains_by_storing(matrix: Tensor) -> bool:
 
 def sweeps_are_cheap(matrix: Float[Tensor, "batch n m"]) -> bool:
     """Tell whether dozens of sweeps cost less than one decision that is not made beside them, as steps need many."""
-    return cpu.available(matrix) and matrix.shape[-2] * matrix.shape[-1] <= _CHEAP
+    entries = matrix.shape[-2] * matrix.shape[-1]
+    return entries <= _CHEAP if cpu.available(matrix) else triton.available(matrix) and entries <= _LAUNCHED
+
+
+def longest_stretch(device: torch.device, entries: int) -> int:
+    """Give the most sweeps over so many entries in one call: a tenth of a second, for which nobody can interrupt it."""
+    return (1 << (27 if device.type == "cpu" else 36)) // max(1, entries)
+
+
+def multiplies(matrix: Float[Tensor, "batch n m"]) -> bool:
+    """Tell whether products with a plan are one read each, stored or not."""
+    return gains_by_storing(matrix) or triton.available(matrix)
 
 
 def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
@@ -44,6 +57,9 @@ def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits
     """See `partialot.kernels.stretch`."""
     if cpu.available(kernels.prices.cost):
         return cpu.stretch(kernels, marginals, state, limits, rules)
+    # As for a pass.
+    if kernels.stored is None and triton.available(kernels.prices.cost):
+        return triton.stretch(kernels, marginals, state, limits, rules)
     rows = row_pass(*pass_at(kernels, marginals, state))
     return Stretch(state, rows, torch.zeros_like(state.pace.omega))
 
@@ -63,9 +79,38 @@ def sandwich(
     return _matrices(matrix).sandwich(matrix, x, scale, offset)
 
 
+def evaluated_sandwich(
+    entries: Entries, x: Float[Tensor, "batch m"], scale: Float[Tensor, "batch n"], offset: Float[Tensor, "batch n"]
+) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
+    """See `reference.evaluated_sandwich`."""
+    who = triton if triton.available(entries.prices.cost) else reference
+    return who.evaluated_sandwich(entries, x, scale, offset)
+
+
 def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
     """See `reference.column_log_sums`."""
     return (triton if triton.available(prices.cost) else reference).column_log_sums(prices, rows)
+
+
+def evaluates_on_the_way(features: Tensor) -> bool:
+    """Tell whether passes over costs between such points write no cost to memory; see `Points`."""
+    # The kernels hold costs in float32.
+    return features.dtype != torch.float64 and triton.available(features)
+
+
+def cloud_pass(entries: CloudEntries, update: RowUpdate) -> RowSums:
+    """See `reference.row_pass`; the points are some that costs are evaluated between on the way."""
+    return triton.cloud_pass(entries, update)
+
+
+def cloud_stretch(kernels: CloudKernels, marginals: Marginals, state: State, limits: Limits, rules: Rules) -> Stretch:
+    """See `partialot.kernels.stretch`."""
+    return triton.cloud_stretch(kernels, marginals, state, limits, rules)
+
+
+def cloud_column_log_sums(entries: CloudEntries) -> Float[Tensor, "batch m"]:
+    """See `reference.column_log_sums`; of `entries.columns` nothing is read."""
+    return triton.cloud_column_log_sums(entries)
 
 
 def _matrices(matrix: Tensor) -> ModuleType:

@@ -5,10 +5,11 @@ natural logarithms and float64, costs in the type and unit they came in. It may 
 potentials, it then serves all nearby ones by scaling rows and columns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
@@ -62,6 +63,35 @@ class Entries:
     source: Int8[Tensor, " batch"]
     rows: Float[Tensor, "batch n"]
     columns: Float[Tensor, "batch m"]
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Costs between the points of two clouds, |x_i − y_j|² or constant − ⟨x_i, y_j⟩, written out nowhere.
+
+    Attributes:
+        x: Points of the rows. Batch dimensions broadcast; kernels take one, which may be a stretched 1.
+        y: Points of the columns. Products have the more digits the nearer both are to 0: squared distances keep most
+            between clouds that were centred.
+        squared: Whether costs are squared distances.
+        constant: What products are taken off; 0 beside squared distances.
+    """
+
+    x: Float[Tensor, "*#batch n d"]
+    y: Float[Tensor, "*#batch m d"]
+    squared: bool
+    constant: float
+
+    def flat(self, batch: torch.Size) -> "Cloud":
+        """Flatten the batch, whose shape this is; points that all of it shares are stretched."""
+        x, y = (_flat(side, batch) for side in (self.x, self.y))
+        return replace(self, x=x, y=y)
+
+
+def _flat(side: Tensor, batch: torch.Size) -> Tensor:
+    if side.shape[:-2].numel() == 1:
+        return side.reshape(1, *side.shape[-2:]).expand(batch.numel(), -1, -1)
+    return side.expand(*batch, -1, -1).reshape(batch.numel(), *side.shape[-2:])
 
 
 class RowUpdate(NamedTuple):

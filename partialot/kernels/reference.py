@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partialot.kernels.blocks import EVALUATED, STORED, Block, cut, may_ask
-from partialot.kernels.primitives import Entries, Prices, RowSums, RowUpdate, Source
+from partialot.kernels.primitives import Cloud, Entries, Prices, RowSums, RowUpdate, Source
 from partialot.kernels.terms import CostTerms, StoredTerms, times_matrix, times_rows
 
 
@@ -148,6 +148,28 @@ def sandwich(
     return y, z
 
 
+def evaluated_sandwich(
+    entries: Entries, x: Float[Tensor, "batch m"], scale: Float[Tensor, "batch n"], offset: Float[Tensor, "batch n"]
+) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
+    """Give y = K x and z = Kᵀ (scale ∘ y + offset) of kernels that are evaluated for it.
+
+    Args:
+        entries: From costs, no entry larger than the type's range. Problems without a source get undefined numbers.
+        x: Float64, like all vectors.
+        scale: Of each row.
+        offset: Of each row.
+    """
+    y, z, form = torch.zeros_like(offset), torch.zeros_like(x), CostTerms(entries)
+    for block in cut(entries.prices.cost, entries.source == Source.COST, EVALUATED):
+        at, terms = block.of_rows, form.stable(block)
+        anchor = terms.anchor.exp()
+        product = anchor * times_rows(x[block.problems] * terms.factor, terms.matrix)
+        block.write(y, product)
+        weighted = anchor * (scale[at] * product + offset[at])
+        block.add(z, times_matrix(weighted, terms.matrix) * terms.factor)
+    return y, z
+
+
 def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
     """Give log Σ_i exp(rows_i − unit · (cost_ij − shift)) with the largest terms divided out.
 
@@ -162,6 +184,14 @@ def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Ten
         cost = (prices.cost[block.of_rows].double() - shift[some]) * unit[some]
         total[some] = torch.logaddexp(total[some], (rows[block.of_rows].unsqueeze(-1) - cost).logsumexp(-2))
     return total
+
+
+def costs(cloud: Cloud) -> Float[Tensor, "batch n m"]:
+    """Write the costs between points out, in float64."""
+    x, y = cloud.x.double(), cloud.y.double()
+    if cloud.squared:
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return cloud.constant - x @ y.mT
 
 
 def bounded_exp(exponent: Tensor) -> Tensor:

@@ -178,6 +178,11 @@ def pass_at(kernels: Kernels, marginals: Marginals, state: State) -> tuple[Entri
         state: Where sweeps stand.
     """
     f, g = state.iterate.f, state.iterate.g
+    return kernels.at(f[:, :-1], g[:, :-1], marginals.log_b[:, :-1]), update_at(marginals, state)
+
+
+def update_at(marginals: Marginals, state: State) -> RowUpdate:
+    """Give what the pass at the present potentials does to the rows, wherever its entries come from."""
+    f, g = state.iterate.f, state.iterate.g
     edge = marginals.log_b[:, -1:] + f[:, :-1] + g[:, -1:]
-    update = RowUpdate(edge, marginals.log_a[:, :-1], state.pace.omega, None)
-    return kernels.at(f[:, :-1], g[:, :-1], marginals.log_b[:, :-1]), update
+    return RowUpdate(edge, marginals.log_a[:, :-1], state.pace.omega, None)

@@ -7,14 +7,12 @@ which find that there is nothing to do. Where it can be known how long that stay
 
 import torch
 
+from partialot.kernels import dispatch
 from partialot.kernels.primitives import RowSums
 from partialot.kernels.stretch import Limits, Progress, Rules, State
 from partialot.solvers import acceleration, annealing
 from partialot.solvers.loop import NEAR_FLOOR, PATIENCE, Loop
 from partialot.solvers.newton import NEARLY, STUCK, SUSPECT, Newton
-
-_LONGEST = 1 << 27
-"""Entries of a problem read in one call at most: a tenth of a second, for which nobody can interrupt it."""
 
 
 def sum_rows(loop: Loop, newton: Newton | None) -> RowSums:
@@ -32,7 +30,8 @@ def sum_rows(loop: Loop, newton: Newton | None) -> RowSums:
     held = nothing if newton is None else (loop.annealing.schedule.held - watch.age) * watch.watched
     # The start's own violation is measured after the first pass.
     waits = loop.annealing.under_way | ((loop.made == 0) & loop.measures_start)
-    left = (loop.sweeps - loop.made - loop.products).clamp(max=_LONGEST // (loop.f.shape[1] * loop.g.shape[1]))
+    longest = dispatch.longest_stretch(loop.mass.device, loop.f.shape[1] * loop.g.shape[1])
+    left = (loop.sweeps - loop.made - loop.products).clamp(max=longest)
     sweeps = torch.where(waits, nothing, torch.minimum(pause, left))
     found = loop.gibbs.stretch(
         loop.marginals,

@@ -13,8 +13,11 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.kernels import dispatch
+from partialot.kernels.points import CloudEntries, CloudKernels, Points
 from partialot.kernels.primitives import Entries, Marginals, RowSums, RowUpdate, Source
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch
+from partialot.problem import Problem
+from partialot.solvers.products import EvaluatedProducts, Products, StoredProducts
 
 _REACH = 14.0
 """How far, in natural logarithms, potentials may always move from those the kernel was stored at: entries that the
@@ -38,6 +41,7 @@ class GibbsKernel:
         self._problem = problem
         self._log_b = problem.b.detach()[:, :-1].log()
         self.unit = 1 / problem.scale.detach()
+        self._points = None if problem.matrix is not None else _points(problem.problem)
         self._gains = problem.matrix is not None and dispatch.gains_by_storing(problem.matrix)
         self._matrix: Tensor | None = None
         self._is_stored = torch.zeros_like(self.unit, dtype=torch.bool)
@@ -55,6 +59,8 @@ class GibbsKernel:
     ) -> RowSums:
         """Sum the rows of the running problems, update them, and sum the columns; see `reference.row_pass`."""
         source = self._choose(f, g, running)
+        if self._points is not None:
+            return dispatch.cloud_pass(self._pairs(self._points, source, f, g + self._log_b), update)
         if self._problem.matrix is None:
             return self._pass_over_costs(f, g, update, source)
         kernels = self._kernels(source)
@@ -62,6 +68,11 @@ class GibbsKernel:
             served = (kernels.source == Source.STORED).unsqueeze(-1)
             update = update._replace(ceiling=torch.where(served, update.ceiling - self._base[0], update.ceiling))
         return dispatch.row_pass(kernels.at(f, g, self._log_b), update)
+
+    @property
+    def stretches(self) -> bool:
+        """Whether costs are stored, or evaluated on the way, so that whoever passes over them can go on by itself."""
+        return self._problem.matrix is not None or self._points is not None
 
     def stretch(
         self, marginals: Marginals, state: State, limits: Limits, running: Bool[Tensor, " batch"], rules: Rules
@@ -75,12 +86,16 @@ class GibbsKernel:
             running: The problems to go on with.
             rules: By which sweeps are judged.
         """
-        kernels = self._kernels(self._choose(state.iterate.f[:, :-1], state.iterate.g[:, :-1], running))
+        source = self._choose(state.iterate.f[:, :-1], state.iterate.g[:, :-1], running)
         reach = torch.where(self._is_stored, self._reach, torch.inf)
         settled = torch.full_like(reach, _SETTLED if self._gains else -torch.inf)
         state = state._replace(progress=state.progress._replace(travelled=self._travelled))
         limits = limits._replace(reach=reach, settled=settled)
-        found = dispatch.stretch(kernels, marginals, state, limits, rules)
+        if self._points is not None:
+            kernels = CloudKernels(self._points, self.unit, self._problem.shift, source)
+            found = dispatch.cloud_stretch(kernels, marginals, state, limits, rules)
+        else:
+            found = dispatch.stretch(self._kernels(source), marginals, state, limits, rules)
         iterate, self._travelled = found.state.iterate, found.state.progress.travelled
         self._last = iterate.f[:, :-1], iterate.g[:, :-1]
         return found
@@ -98,7 +113,7 @@ class GibbsKernel:
         return torch.where(running, source, int(Source.NOTHING)).to(torch.int8)
 
     def _pass_over_costs(self, f: Tensor, g: Tensor, update: RowUpdate, source: Tensor) -> RowSums:
-        """Pass over lazy costs block by block."""
+        """Pass over lazy costs block by block, where no kernel evaluates them on the way."""
         # Written in place: kept from block to block, small results would leave holes in the memory between large ones.
         whole = RowSums(torch.empty_like(f), torch.empty_like(f), torch.empty_like(f), torch.zeros_like(g))
         log_columns = g + self._log_b
@@ -112,8 +127,15 @@ class GibbsKernel:
             whole.columns.add_(sums.columns)
         return whole
 
+    def _pairs(self, points: Points, source: Tensor, rows: Tensor, columns: Tensor) -> CloudEntries:
+        return CloudEntries(points, self.unit, self._problem.shift, source, rows, columns)
+
     def column_log_sums(self, rows: Float[Tensor, "batch n"], chosen: Bool[Tensor, " batch"]) -> Tensor:
         """Give log Σ_i exp(rows_i − (c_ij − shift) / reg) of the chosen problems, safe at any potentials."""
+        if self._points is not None:
+            source = torch.where(chosen, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
+            pairs = self._pairs(self._points, source, rows, self._log_b)
+            return dispatch.cloud_column_log_sums(pairs)[chosen]
         total = rows.new_full((int(chosen.sum()), self._log_b.shape[1]), -torch.inf)
         for block in self._problem.row_blocks():
             prices = self._problem.prices(block, self.unit).select(chosen)
@@ -121,15 +143,27 @@ class GibbsKernel:
         return total
 
     @property
-    def is_stored(self) -> Bool[Tensor, " batch"]:
-        """Which problems have a stored kernel that serves the potentials of the last pass."""
-        return self._is_stored
+    def gives_products(self) -> Bool[Tensor, " batch"]:
+        """Which problems have `products`: where storing pays, those whose stored kernel served the last pass."""
+        return self._is_stored if self._gains else torch.ones_like(self._is_stored)
 
-    def stored(self) -> tuple[Float[Tensor, "batch n m"], Float[Tensor, "batch n"], Float[Tensor, "batch m"]]:
-        """Give the stored kernels, with b in their columns, and the potentials they were stored at."""
-        assert self._matrix is not None
-        assert self._base is not None
-        return self._matrix, *self._base
+    def products(
+        self, rows: Float[Tensor, "batch n"], g: Float[Tensor, "batch m"], running: Bool[Tensor, " batch"]
+    ) -> Products:
+        """Give products with exp(rows + g − (c − shift) / reg) · b, of the running problems.
+
+        Args:
+            rows: Potentials with the logarithms of whatever the rows are to be multiplied by.
+            g: Potentials.
+            running: The others get undefined numbers.
+        """
+        if self._gains:
+            assert self._matrix is not None
+            assert self._base is not None
+            return StoredProducts(self._matrix, (rows - self._base[0]).exp(), (g - self._base[1]).exp())
+        source = torch.where(running, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
+        prices = self._problem.prices(slice(None), self.unit)
+        return EvaluatedProducts(Entries(prices, None, source, rows, g + self._log_b))
 
     def anneal(self, unit: Float[Tensor, " batch"]) -> None:
         """Change the regularisation; what was stored of the problems concerned is void."""
@@ -191,6 +225,13 @@ class GibbsKernel:
         costs = torch.maximum(*(x.abs() for x in ends)) * self.unit
         columns = torch.where(self._log_b > -torch.inf, g + self._log_b, 0.0)
         return costs + _largest(f) + _largest(columns)
+
+
+def _points(problem: Problem) -> Points | None:
+    """Prepare the clouds of lazy costs; None where costs are evaluated by blocks."""
+    served = dispatch.evaluates_on_the_way(problem.geometry.tensors[0])
+    cloud = problem.geometry.cloud() if served else None
+    return None if cloud is None else Points.of(cloud.flat(problem.batch_shape))
 
 
 def _room(problem: BorderedProblem) -> Tensor:

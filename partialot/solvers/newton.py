@@ -2,8 +2,9 @@
 
 With the rows' potentials at their optimum for given g, the dual is a concave function of g alone: its gradient is what
 the columns lack, r = b − Σ_i P_i·, its Hessian −S with S = diag(Σ_i P_ij) − Pᵀ diag(1/a) P, the Schur complement of
-the rows, border included. S δ = r is solved roughly by conjugate gradients, each product one read of the stored
-kernel, and g moves along δ as far as the dual gains enough (truncated Newton: Kemertas, Jepson and Farahmand 2025).
+the rows, border included. S δ = r is solved roughly by conjugate gradients, each product one read of the stored kernel,
+or of the costs where nothing is stored (`products`), and g moves along δ as far as the dual gains enough (truncated
+Newton: Kemertas, Jepson and Farahmand 2025).
 A step begins from the sums of a sweep and ends in those of the next, so that none is read twice.
 """
 
@@ -11,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from partialot.kernels import dispatch
 from partialot.kernels.conjugate_gradient import conjugate_gradient
 from partialot.kernels.primitives import RowSums
 from partialot.solvers.loop import Loop
@@ -54,9 +54,6 @@ _HALVINGS = 6
 
 _ENOUGH = 1e-4
 """Part of what the gradient promises that the dual has to gain (Armijo)."""
-
-_ENTRIES = 1 << 19
-"""Entries squared at a time: a temporary that stays in a cache."""
 
 
 class Newton:
@@ -111,7 +108,7 @@ class Newton:
             return rows
         left = torch.minimum(self._sweeps - loop.made - loop.products, loop.annealing.left) - _HALVINGS - 2
         wanted = (loop.error > loop.annealing.tolerance(loop.tol)) & (loop.error < torch.finfo(loop.error.dtype).max)
-        chosen = self._chosen & wanted & loop.running & loop.gibbs.is_stored & (left > 0)
+        chosen = self._chosen & wanted & loop.running & loop.gibbs.gives_products & (left > 0)
         if not bool(chosen.any()):
             return rows
         now, within = _Plan(loop, rows), loop.annealing.tolerance(loop.tol)
@@ -157,7 +154,7 @@ def _search(
     """Go along a way as far as the dual gains enough; give the sums there, who got anywhere, and the reads it took."""
     running, used, g = loop.running, loop.used, loop.g
     promised, lacked = (way * now.lacking).sum(-1), now.lacking.abs().sum(-1)
-    going, rounding = going & (promised > 0), 4 * torch.finfo(now.matrix.dtype).eps
+    going, rounding = going & (promised > 0), 4 * torch.finfo(loop.problem.problem.a.dtype).eps
     length = torch.ones_like(promised)
     here, stepped, tried = g, torch.zeros_like(going), torch.zeros_like(loop.products)
     for _ in range(_HALVINGS):
@@ -181,17 +178,15 @@ def _search(
 
 
 class _Plan:
-    """The bordered plan whose rows are right, by the stored kernel."""
+    """The bordered plan whose rows are right, its real block by products."""
 
     def __init__(self, loop: Loop, rows: RowSums) -> None:
         edge = loop.edge_sum().unsqueeze(-1)
         inner = loop.f[:, :-1] + rows.moved
         f = torch.cat((inner, loop.f[:, -1:] - edge), dim=-1)
-        self.matrix, base_f, base_g = loop.gibbs.stored()
+        self.block = loop.gibbs.products(inner + loop.a.log[:, :-1], loop.g[:, :-1], loop.running)
         self.a = loop.a.value[:, :-1]
         self.per_a, self.per_dummy = _inverse(self.a), _inverse(loop.a.value[:, -1:])
-        self.left = (inner - base_f + loop.a.log[:, :-1]).exp()
-        self.right = (loop.g[:, :-1] - base_g).exp()
         self.kept = self.a * (1 - rows.fraction)
         self.lacked = (loop.a.log[:, -1:] + f[:, -1:] + loop.g[:, :-1] + loop.b.log[:, :-1]).exp()
         # Where mass has a price, the pair of the dummies is a pair like any other.
@@ -206,11 +201,10 @@ class _Plan:
     def schur(self, x: Tensor) -> Tensor:
         """Give S x."""
         inner, edge = x[:, :-1], x[:, -1:]
-        scale, offset = self.left.square() * self.per_a, self.left * self.per_a * self.kept * edge
-        product, back = dispatch.sandwich(self.matrix, self.right * inner, scale, offset)
-        z = self.per_a * (self.left * product + self.kept * edge)
+        product, back = self.block.sandwich(inner, self.per_a, self.per_a * self.kept * edge)
+        z = self.per_a * (product + self.kept * edge)
         dummy = self.per_dummy * ((self.lacked * inner).sum(-1, keepdim=True) + self.corner * edge)
-        real = self.right * back + self.lacked * dummy
+        real = back + self.lacked * dummy
         of_edge = (self.kept * z).sum(-1, keepdim=True) + self.corner * dummy
         return self.totals * x - torch.cat((real, of_edge), dim=-1)
 
@@ -222,13 +216,7 @@ class _Plan:
         near = torch.where(self.totals > 0, self.totals, 1.0)
         if not bool(exact.any()):
             return near
-        weights = (self.left.square() * self.per_a).to(self.matrix.dtype).unsqueeze(-2)
-        squares = torch.zeros_like(self.right)
-        step = max(1, _ENTRIES // max(1, self.matrix.shape[0] * self.matrix.shape[2]))
-        for start in range(0, self.matrix.shape[1], step):
-            part = slice(start, start + step)
-            squares += torch.bmm(weights[..., part], self.matrix[:, part].square()).squeeze(-2)
-        real = squares * self.right.square() + self.lacked.square() * self.per_dummy
+        real = self.block.squares(self.per_a) + self.lacked.square() * self.per_dummy
         edge = (self.kept.square() * self.per_a).sum(-1, keepdim=True) + self.corner.square() * self.per_dummy
         diagonal = torch.maximum(self.totals - torch.cat((real, edge), dim=-1), 1e-6 * near)
         return torch.where(exact.unsqueeze(-1), diagonal, near)

@@ -42,8 +42,8 @@ class Sinkhorn(Solver):
         annealing: Whether a problem that stalls is solved roughly at a larger `reg` first, which is then lowered to
             its own (`partialot.solvers.annealing`). Not after a warm start.
         newton: Whether a problem on which sweeps crawl gets truncated Newton steps (`partialot.solvers.newton`), while
-            it is annealed and at its own `reg`: where the kernel is stored, which is on a CPU; not for lazy costs, nor
-            for sharded or capped problems. Each read of the kernel that a step takes counts as a sweep in
+            it is annealed and at its own `reg`: on a CPU, and on GPUs that the kernels in Triton serve; not for lazy
+            costs, nor for sharded or capped problems. Each read of the kernel that a step takes counts as a sweep in
             `Solution.n_iter`.
 
     References:
@@ -79,9 +79,9 @@ class Sinkhorn(Solver):
         """Sweep until every problem is done; see `Solver.run`."""
         kind = CappedLoop if problem.problem.formulation == "capped" else Loop
         # All rows in one place, and the usual sweeps.
-        matrix = problem.matrix if kind is Loop and problem.problem.ranks is ALONE else None
-        schedule = SWEEPING
-        if self.newton and matrix is not None and dispatch.gains_by_storing(matrix):
+        is_usual = kind is Loop and problem.problem.ranks is ALONE
+        matrix, schedule = problem.matrix if is_usual else None, SWEEPING
+        if self.newton and matrix is not None and dispatch.multiplies(matrix):
             patient = self.max_iter >= _PLENTY and dispatch.sweeps_are_cheap(matrix)
             schedule = PATIENT if patient else STEPPING
         loop = kind(
@@ -95,7 +95,7 @@ class Sinkhorn(Solver):
         )
         newton = Newton(loop.mass, int(self.max_iter), schedule.step) if schedule.step else None
         while True:
-            rows = sum_rows(loop, newton) if matrix is not None else loop.sum_rows()
+            rows = sum_rows(loop, newton) if is_usual and loop.gibbs.stretches else loop.sum_rows()
             loop.judge(rows)
             if not bool(loop.running.any()):
                 return loop.result()

@@ -39,6 +39,18 @@ def finite_size(x):
 
 @triton.jit
 @no_type_check
+def largest_place(potential_ptr, first, last, per_unit, shift, ROWS: tl.constexpr):
+    """Give the largest size of potentials in units of the cost, taken by parts: there may be any number."""
+    most = tl.zeros((ROWS,), dtype=tl.float64)
+    for start in tl.range(first, last, ROWS):
+        k = start + tl.arange(0, ROWS)
+        place = tl.load(potential_ptr + k, mask=k < last, other=-INFINITY) * per_unit + shift
+        most = tl.maximum(most, finite_size(place))
+    return tl.max(most, 0)
+
+
+@triton.jit
+@no_type_check
 def split(x, grid, log_unit, WORK: tl.constexpr):
     """Give the nearest number on the grid, and the rest as an exponent; infinities have none."""
     rounder = _ROUNDER * grid
@@ -94,3 +106,14 @@ def safe_relaxation(log_total, omega, SMALL: tl.constexpr):
     second = 0.5 + y * (1.0 / 3 + y * 0.125)
     gain, exact = tl.where(y < SMALL, first, gain), tl.where(y < SMALL, second, exact)
     return tl.where(gain >= 0.5 * omega * (2.0 - omega) * exact, omega, 1.0)
+
+
+@triton.jit
+@no_type_check
+def moves(log_total, omega, room, WORK: tl.constexpr, WILD: tl.constexpr, SMALL: tl.constexpr):
+    """Give how far potentials move whose sums have these logarithms, at most as far as there is room."""
+    seen = tl.abs(log_total) < INFINITY
+    natural = tl.where(seen, log_total, 0.0) * LN_2
+    allowed = tl.where(tl.abs(log_total) < WILD, safe_relaxation(natural.to(WORK), omega, SMALL), 1.0)
+    # A row that sees nothing stays where it is.
+    return tl.where(seen, tl.minimum(-allowed.to(tl.float64) * natural, room), 0.0)

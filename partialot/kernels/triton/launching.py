@@ -19,6 +19,16 @@ _FEWEST_ROWS, _ROWS = 24, 32
 of what it reads. By reckoning, not by measurement: two programs a multiprocessor take 4 problems of 3600 rows in two
 rounds, and eight take 64 of 1024 in two."""
 
+MOST_PLACES = 512
+"""Potentials of rows that a program looks at together: where columns are few, it may have thousands, and one warp."""
+
+_PROGRAMS_OF_PAIRS = 1056
+"""A problem is cut into about so many, eight for each multiprocessor of an H100, by reckoning and not by measurement;
+it is no property of the device at hand, lest results depend on it."""
+
+_FEWEST_OTHERS = 256
+"""Fewest points that a program goes through: its own are read, and its sums written, once."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -80,6 +90,40 @@ class Cut:
         rows = -(-n // _PROGRAMS)
         rows = -(-rows // height) * height if rows >= _FEWEST_ROWS else _ROWS
         return cls(rows, max(1, -(-n // rows)), height, width, warps)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How the pairs of two clouds of points are divided.
+
+    Attributes:
+        height: Points of a program.
+        width: Others taken at a time.
+        warps: Of a program.
+        part: Others that a program goes through, a multiple of the width.
+        parts: Programs with the same points.
+    """
+
+    height: int
+    width: int
+    warps: int
+    part: int
+    parts: int
+
+    @classmethod
+    def of(cls, n: int, m: int, *, narrow: bool, deep: bool) -> "Tiles":
+        """Cut pairs of n points with m.
+
+        Args:
+            n: Of the programs' own.
+            m: Of the others.
+            narrow: Whether costs are sums over a few coordinates: a thread then has points for itself.
+            deep: Whether products are taken in several pieces, which are read for each tile again.
+        """
+        height, width, warps = (256, 32, 4) if narrow else (128, 128, 8) if deep else (128, 64, 4)
+        most = max(1, min(_PROGRAMS_OF_PAIRS // -(-n // height), m // _FEWEST_OTHERS))
+        part = -(-m // (most * width)) * width
+        return cls(height, width, warps, part, -(-m // part))
 
 
 def with_unit_stride(tensor: Tensor) -> Tensor:

@@ -14,7 +14,44 @@ import triton.language as tl
 
 from partialot.kernels.primitives import Iterate, Marginals, Measured, RowSums
 from partialot.kernels.triton.exponents import INFINITY
-from partialot.kernels.triton.vectors import log_sum_exp, off, prepare, warps
+from partialot.kernels.triton.vectors import exp_of, log_sum_exp, off, prepare, warps
+
+
+@triton.jit
+@no_type_check
+def measure_one(
+    marginal_ptrs,
+    iterate_ptrs,
+    log_total_ptr,
+    fraction_ptr,
+    problem,
+    size,
+    WORK: tl.constexpr,
+    PRICED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Give the logarithm of the dummy source's sum over its weight, the violation, and the mass that moves."""
+    n, m = size
+    a_ptr, f_ptr, g_ptr = (
+        marginal_ptrs[0] + problem * (n + 1),
+        iterate_ptrs[0] + problem * (n + 1),
+        iterate_ptrs[1] + problem * (m + 1),
+    )
+    edge = tl.load(f_ptr + n) + log_sum_exp(marginal_ptrs[3] + problem * (m + 1), g_ptr, m + PRICED, WORK, BLOCK)
+    wrong, amount = tl.zeros((BLOCK,), dtype=tl.float64), tl.zeros((BLOCK,), dtype=tl.float64)
+    for start in tl.range(0, n, BLOCK):
+        i = start + tl.arange(0, BLOCK)
+        carried = tl.load(a_ptr + i, mask=i < n, other=0.0) * tl.load(
+            fraction_ptr + problem * n + i, mask=i < n, other=0.0
+        )
+        log_total = tl.load(log_total_ptr + problem * n + i, mask=i < n, other=0.0)
+        wrong += carried * off(log_total, WORK)
+        amount += carried * exp_of(log_total, WORK)
+    error = tl.sum(wrong, 0)
+    of_edge = (tl.load(iterate_ptrs[5] + problem) + tl.load(iterate_ptrs[3] + problem)) * off(edge, WORK)
+    error += tl.where(tl.load(a_ptr + n) > 0, of_edge, 0.0)
+    error = error / tl.load(iterate_ptrs[2] + problem) + tl.load(iterate_ptrs[4] + problem)
+    return edge, tl.where(error == error, error, INFINITY), tl.sum(amount, 0)
 
 
 @triton.jit
@@ -30,29 +67,12 @@ def _measure(
     BLOCK: tl.constexpr,
 ):
     problem = tl.program_id(0).to(tl.int64)
-    n, m = size
-    a_ptr, f_ptr, g_ptr = (
-        marginal_ptrs[0] + problem * (n + 1),
-        iterate_ptrs[0] + problem * (n + 1),
-        iterate_ptrs[1] + problem * (m + 1),
+    edge, error, moved = measure_one(
+        marginal_ptrs, iterate_ptrs, log_total_ptr, fraction_ptr, problem, size, tl.float64, PRICED, BLOCK
     )
-    edge = tl.load(f_ptr + n) + log_sum_exp(marginal_ptrs[3] + problem * (m + 1), g_ptr, m + PRICED, BLOCK)
-    wrong, amount = tl.zeros((BLOCK,), dtype=tl.float64), tl.zeros((BLOCK,), dtype=tl.float64)
-    for start in tl.range(0, n, BLOCK):
-        i = start + tl.arange(0, BLOCK)
-        carried = tl.load(a_ptr + i, mask=i < n, other=0.0) * tl.load(
-            fraction_ptr + problem * n + i, mask=i < n, other=0.0
-        )
-        log_total = tl.load(log_total_ptr + problem * n + i, mask=i < n, other=0.0)
-        wrong += carried * off(log_total)
-        amount += carried * tl.exp(log_total)
-    error = tl.sum(wrong, 0)
-    of_edge = (tl.load(iterate_ptrs[5] + problem) + tl.load(iterate_ptrs[3] + problem)) * off(edge)
-    error += tl.where(tl.load(a_ptr + n) > 0, of_edge, 0.0)
-    error = error / tl.load(iterate_ptrs[2] + problem) + tl.load(iterate_ptrs[4] + problem)
     tl.store(found_ptrs[0] + problem, edge)
-    tl.store(found_ptrs[1] + problem, tl.where(error == error, error, INFINITY))
-    tl.store(found_ptrs[2] + problem, tl.sum(amount, 0))
+    tl.store(found_ptrs[1] + problem, error)
+    tl.store(found_ptrs[2] + problem, moved)
 
 
 def measure(marginals: Marginals, iterate: Iterate, rows: RowSums) -> Measured:

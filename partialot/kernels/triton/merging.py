@@ -13,14 +13,21 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from partialot.kernels.primitives import Source
+
+_NOTHING = tl.constexpr(int(Source.NOTHING))
 _PARTS, _COLUMNS = 32, 64
 
 
 @triton.jit
 @no_type_check
-def _merge(partial_ptr, merged_ptr, parts, m, PARTS: tl.constexpr, COLUMNS: tl.constexpr):
-    problem = tl.program_id(0).to(tl.int64)
-    j = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+def _merge(partial_ptr, source_ptr, merged_ptr, parts, m, PARTS: tl.constexpr, COLUMNS: tl.constexpr):
+    # One dimension for both: a second has no more than 65535 programs, and columns may be millions.
+    blocks, program = tl.cdiv(m, COLUMNS), tl.program_id(0)
+    problem = (program // blocks).to(tl.int64)
+    if source_ptr is not None and tl.load(source_ptr + problem) == _NOTHING:
+        return
+    j = program % blocks * COLUMNS + tl.arange(0, COLUMNS)
     partial_ptr += problem * parts * m
     total = tl.zeros((COLUMNS,), dtype=tl.float64)
     for start in tl.range(0, parts, PARTS):
@@ -31,10 +38,20 @@ def _merge(partial_ptr, merged_ptr, parts, m, PARTS: tl.constexpr, COLUMNS: tl.c
     tl.store(merged_ptr + problem * m + j, total, mask=j < m)
 
 
-def merge(partial: Tensor) -> Tensor:
-    """Sum (batch, parts, m) over the parts."""
+def merge(partial: Tensor, source: Tensor | None = None, merged: Tensor | None = None) -> Tensor:
+    """Sum (batch, parts, m) over the parts.
+
+    Args:
+        partial: What to sum.
+        source: (batch,), one `Source` for each problem; those of nothing are left out.
+        merged: (batch, m), where to write; None = a new tensor.
+    """
     batch, parts, m = partial.shape
-    merged = torch.empty((batch, m), dtype=torch.float64, device=partial.device)
+    if merged is None:
+        merged = torch.empty((batch, m), dtype=torch.float64, device=partial.device)
     if merged.numel():
-        _merge[(batch, triton.cdiv(m, _COLUMNS))](partial, merged, parts, m, PARTS=_PARTS, COLUMNS=_COLUMNS)
+        with torch.cuda.device_of(partial):
+            _merge[(batch * triton.cdiv(m, _COLUMNS),)](
+                partial, source, merged, parts, m, PARTS=_PARTS, COLUMNS=_COLUMNS
+            )
     return merged

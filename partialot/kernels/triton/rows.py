@@ -28,72 +28,16 @@ from partialot.kernels.triton.exponents import (
     exponents,
     finite_size,
     grid_for,
-    log_of_sum,
+    largest_place,
+    moves,
     power,
-    safe_relaxation,
     split,
 )
-from partialot.kernels.triton.launching import Cut, Work, with_unit_stride
+from partialot.kernels.triton.far import far_rows
+from partialot.kernels.triton.launching import MOST_PLACES, Cut, Work, with_unit_stride
 from partialot.kernels.triton.merging import merge
 
 _COST = tl.constexpr(int(Source.COST))
-
-
-@triton.jit
-@no_type_check
-def _moves(log_total, omega, room, WORK: tl.constexpr, WILD: tl.constexpr, SMALL: tl.constexpr):
-    """Give how far potentials move whose sums have these logarithms, at most as far as there is room."""
-    seen = tl.abs(log_total) < INFINITY
-    natural = tl.where(seen, log_total, 0.0) * LN_2
-    allowed = tl.where(tl.abs(log_total) < WILD, safe_relaxation(natural.to(WORK), omega, SMALL), 1.0)
-    # A row that sees nothing stays where it is.
-    return tl.where(seen, tl.minimum(-allowed.to(tl.float64) * natural, room), 0.0)
-
-
-@triton.jit
-@no_type_check
-def _far_rows(
-    sums,
-    cost_ptr,
-    vectors,
-    found,
-    ends,
-    stride_row,
-    m,
-    columns,
-    scales,
-    HAS_CEILING: tl.constexpr,
-    WORK: tl.constexpr,
-    WILD: tl.constexpr,
-    SMALL: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-):
-    """Take the rows that were left out one by one, the largest term divided out; give the sums over columns."""
-    rows_ptr, edge_ptr, weight_ptr, ceiling_ptr = vectors
-    total_ptr, fraction_ptr, moved_ptr = found
-    high_columns, low_columns = columns
-    grid, log_unit, per_unit, shift, omega = scales
-    j = tl.arange(0, BLOCK_M)
-    for i in tl.range(ends[0], ends[1]):
-        if tl.load(total_ptr + i) != tl.load(total_ptr + i):
-            place, edge = tl.load(rows_ptr + i), tl.load(edge_ptr + i) * LOG2_E
-            high, low = split(place * per_unit + shift, grid, log_unit, WORK)
-            cost = tl.load(cost_ptr + tl.cast(i, tl.int64) * stride_row + j, mask=j < m, other=0.0).to(WORK)
-            logs = tl.fma((high + high_columns) - cost, log_unit.to(WORK), low + low_columns)
-            most = tl.max(logs, 0)
-            most = tl.where(most > -INFINITY, most, 0.0)
-            entries = tl.exp2(logs - most)
-            log_sum = tl.log2(tl.sum(entries, 0)).to(tl.float64) + most.to(tl.float64)
-            log_total = log_of_sum(log_sum, edge)
-            room = tl.full((), INFINITY, tl.float64)
-            if HAS_CEILING:
-                room = tl.load(ceiling_ptr + i) - place
-            moved = _moves(log_total, omega, room, WORK, WILD, SMALL)
-            sums += power((tl.load(weight_ptr + i) + moved) * LOG2_E + most.to(tl.float64), WORK) * entries
-            tl.store(total_ptr + i, log_total * LN_2)
-            tl.store(fraction_ptr + i, tl.exp2(log_sum - tl.maximum(log_total, -1e300)))
-            tl.store(moved_ptr + i, moved)
-    return sums
 
 
 # Of the whole numbers only sizes and the matrices' strides are worth a kernel of their own for what divides them.
@@ -144,10 +88,10 @@ def _row_pass(
         found_ptrs[2] + problem * n,
     )
 
-    j, own = tl.arange(0, BLOCK_M), first + tl.arange(0, ROWS)
+    j = tl.arange(0, BLOCK_M)
     columns = tl.load(columns_ptr + problem * columns_stride + j, mask=j < m, other=-INFINITY) * per_unit
-    rows = tl.load(rows_ptr + own, mask=own < last, other=-INFINITY) * per_unit + shift
-    grid = grid_for(tl.maximum(tl.max(finite_size(columns), 0), tl.max(finite_size(rows), 0)), WORK)
+    largest = largest_place(rows_ptr, first, last, per_unit, shift, ROWS)
+    grid = grid_for(tl.maximum(tl.max(finite_size(columns), 0), largest), WORK)
     high_columns, low_columns = split(columns, grid, log_unit, WORK)
 
     sums = tl.zeros((BLOCK_N, BLOCK_M), dtype=WORK)
@@ -170,7 +114,7 @@ def _row_pass(
         room = tl.full((BLOCK_N,), INFINITY, tl.float64)
         if HAS_CEILING:
             room = tl.load(ceiling_ptr + i, mask=inside, other=INFINITY) - place
-        moved = _moves(log_total, omega, room, WORK, WILD, SMALL)
+        moved = moves(log_total, omega, room, WORK, WILD, SMALL)
         # No number marks the rows of a tile that is left out, lest an infinite entry of it spoil the sums.
         tl.store(total_ptr + i, tl.where(wild > 0, float("nan"), log_total * LN_2), mask=inside)
         tl.store(fraction_ptr + i, (real / total).to(tl.float64), mask=inside)
@@ -183,7 +127,7 @@ def _row_pass(
         tl.debug_barrier()
         vectors, found = (rows_ptr, edge_ptr, weight_ptr, ceiling_ptr), (total_ptr, fraction_ptr, moved_ptr)
         scales, place = (grid, log_unit, per_unit, shift, omega), (high_columns, low_columns)
-        merged = _far_rows(
+        merged = far_rows(
             merged,
             cost_ptr,
             vectors,
@@ -207,42 +151,68 @@ def fits(cost: Tensor) -> bool:
     return cost.shape[-1] <= Work.of(cost).widest
 
 
+class RowPass:
+    """A pass that is made again and again into the same memory; problems without a source keep what is there.
+
+    Attributes:
+        found: What the last one found.
+    """
+
+    def __init__(self, entries: Entries, update: RowUpdate) -> None:
+        """Prepare it; see `reference.row_pass`.
+
+        Args:
+            entries: From costs, whose rows are short enough (`fits`). What has unit stride is read anew by every pass.
+            update: Likewise.
+        """
+        self._prices, self._source, self._update = entries.prices, entries.source, update
+        self._cost, self._columns = with_unit_stride(entries.prices.cost), with_unit_stride(entries.columns)
+        batch, n, m = self._cost.shape
+        self._work = Work.of(self._cost)
+        self._cut = Cut.of(n, m, self._work)
+        ceiling = entries.rows if update.ceiling is None else update.ceiling
+        given = (entries.rows, update.edge, update.log_weight, ceiling)
+        self._vectors = tuple(with_unit_stride(x) for x in given)
+        device = self._cost.device
+        of_rows = (torch.empty((batch, n), dtype=torch.float64, device=device) for _ in range(3))
+        self.found = RowSums(*of_rows, torch.empty((batch, m), dtype=torch.float64, device=device))
+        self._partial = torch.empty((batch, self._cut.programs, m), dtype=self._work.dtype, device=device)
+
+    def make(self) -> RowSums:
+        """Make the pass."""
+        cut, work, cost = self._cut, self._work, self._cost
+        batch, n, m = cost.shape
+        if batch:
+            with torch.cuda.device_of(cost):
+                _row_pass[(batch * cut.programs,)](
+                    cost,
+                    self._source,
+                    (self._prices.unit, self._prices.shift, self._update.relaxation),
+                    self._columns,
+                    self._vectors,
+                    tuple(self.found[:3]),
+                    self._partial,
+                    cost.stride()[:2],
+                    self._columns.stride(0),
+                    tuple(x.stride(0) for x in self._vectors),
+                    (n, m),
+                    cut.rows,
+                    cut.programs,
+                    HAS_CEILING=self._update.ceiling is not None,
+                    WORK=work.kind,
+                    WILD=work.wild,
+                    SMALL=work.small,
+                    BLOCK_N=cut.height,
+                    BLOCK_M=cut.width,
+                    ROWS=min(MOST_PLACES, triton.next_power_of_2(cut.rows)),
+                    NUM_STAGES=2,
+                    num_warps=cut.warps,
+                    enable_fp_fusion=True,
+                )
+        merge(self._partial, self._source, self.found.columns)
+        return self.found
+
+
 def row_pass(entries: Entries, update: RowUpdate) -> RowSums:
     """See `reference.row_pass`; entries come from costs, and rows are short enough (`fits`)."""
-    prices, cost = entries.prices, with_unit_stride(entries.prices.cost)
-    batch, n, m = cost.shape
-    work = Work.of(cost)
-    cut = Cut.of(n, m, work)
-    columns = with_unit_stride(entries.columns)
-    ceiling = entries.rows if update.ceiling is None else update.ceiling
-    vectors = tuple(with_unit_stride(x) for x in (entries.rows, update.edge, update.log_weight, ceiling))
-    found = tuple(torch.empty((batch, n), dtype=torch.float64, device=cost.device) for _ in range(3))
-    partial = torch.empty((batch, cut.programs, m), dtype=work.dtype, device=cost.device)
-    if batch:
-        with torch.cuda.device_of(cost):
-            _row_pass[(batch * cut.programs,)](
-                cost,
-                entries.source,
-                (prices.unit, prices.shift, update.relaxation),
-                columns,
-                vectors,
-                found,
-                partial,
-                cost.stride()[:2],
-                columns.stride(0),
-                tuple(x.stride(0) for x in vectors),
-                (n, m),
-                cut.rows,
-                cut.programs,
-                HAS_CEILING=update.ceiling is not None,
-                WORK=work.kind,
-                WILD=work.wild,
-                SMALL=work.small,
-                BLOCK_N=cut.height,
-                BLOCK_M=cut.width,
-                ROWS=triton.next_power_of_2(cut.rows),
-                NUM_STAGES=2,
-                num_warps=cut.warps,
-                enable_fp_fusion=True,
-            )
-    return RowSums(*found, merge(partial))
+    return RowPass(entries, update).make()

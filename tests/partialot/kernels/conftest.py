@@ -17,6 +17,7 @@ PLAIN = SimpleNamespace(
     row_pass=reference.row_pass,
     write_out=reference.write_out,
     sandwich=reference.sandwich,
+    evaluated_sandwich=reference.evaluated_sandwich,
     measure=border.measure,
     update=border.update,
 )
@@ -26,6 +27,14 @@ TRITON = pytest.param(triton_kernels, marks=MARKS, id="triton")
 @pytest.fixture(params=[pytest.param(PLAIN, id="plain"), pytest.param(None, id="plain-elsewhere"), NATIVE, TRITON])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Primitives by each of those who compute them; plain PyTorch takes another way where the host must not wait."""
+    if request.param is None:
+        ask_nothing(monkeypatch)
+    return request.param or PLAIN
+
+
+@pytest.fixture(params=[pytest.param(PLAIN, id="plain"), pytest.param(None, id="plain-elsewhere"), TRITON])
+def evaluating_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Primitives by those who multiply with kernels that are stored nowhere."""
     if request.param is None:
         ask_nothing(monkeypatch)
     return request.param or PLAIN

@@ -52,6 +52,17 @@ triton_kernels = SimpleNamespace(
     write_out=_write_out,
     **{
         name: there_and_back(getattr(triton, name))
-        for name in ("row_pass", "sandwich", "column_log_sums", "measure", "update")
+        for name in (
+            "row_pass",
+            "stretch",
+            "sandwich",
+            "evaluated_sandwich",
+            "column_log_sums",
+            "cloud_pass",
+            "cloud_stretch",
+            "cloud_column_log_sums",
+            "measure",
+            "update",
+        )
     },
 )

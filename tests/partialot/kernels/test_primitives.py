@@ -181,6 +181,43 @@ def test_the_sandwich_is_two_products(kernels: SimpleNamespace, size: tuple[int,
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_sandwich_of_an_evaluated_kernel_is_that_of_the_kernel_written_out(
+    evaluating_kernels: SimpleNamespace, size: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    batch, n, m = size
+    given = entries(size, dtype, forbid=n > 1)
+    x, scale, offset = (torch.randn(batch, k).double() for k in (m, n, n))
+    if n > 1:
+        given.rows[:, 1] = -inf
+    matrix = written_out(given).exp()
+    expected = (matrix @ x[..., None]).squeeze(-1)
+    y, z = evaluating_kernels.evaluated_sandwich(given, x, scale, offset)
+    sizes = (matrix @ x.abs()[..., None]).squeeze(-1)
+    assert bool(((y - expected).abs() <= ACCURACY[dtype] * sizes).all())
+    left = scale * expected + offset
+    sizes = ((scale.abs() * sizes + offset.abs())[:, None] @ matrix).squeeze(1)
+    assert bool(((z - (left[:, None] @ matrix).squeeze(1)).abs() <= 2 * ACCURACY[dtype] * sizes).all())
+
+
+def test_problems_without_a_source_are_multiplied_by_nobody(evaluating_kernels: SimpleNamespace) -> None:
+    given = entries((2, 9, 12), torch.float32)
+    given.source[0] = int(Source.NOTHING)
+    given.prices.cost[0] = torch.nan
+    x, scale = torch.randn(2, 12).double(), torch.randn(2, 9).double()
+    y, z = evaluating_kernels.evaluated_sandwich(given, x, scale, scale)
+    assert bool(y[1].isfinite().all() & z[1].isfinite().all())
+    alone = evaluating_kernels.evaluated_sandwich(only_entries(given, 1), x[1:], scale[1:], scale[1:])
+    assert_close((y[1:], z[1:]), alone)
+
+
+def only_entries(given: Entries, p: int) -> Entries:
+    chosen = torch.arange(len(given.rows)) == p
+    part = given.source[chosen], given.rows[chosen], given.columns[chosen]
+    return Entries(given.prices.select(chosen), None, *part)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_potentials_too_large_for_a_fine_grid_are_summed_right(dtype: torch.dtype) -> None:
     """Beside an offset of 1e8 `reg` the rest of a potential is no longer small; costs are whole numbers, so exact."""
     size = (1, 6, 7)

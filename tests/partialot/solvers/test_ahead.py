@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 import partialot
 from partialot.augmentation import add_dummy_nodes
-from partialot.kernels import cpu, native
+from partialot.kernels import cpu, dispatch, native
 from partialot.kernels.primitives import RowSums
 from partialot.problem import Problem
 from partialot.solvers.ahead import sum_rows
@@ -151,7 +151,7 @@ def test_without_kernels_that_sweep_ahead_a_solve_gives_the_same_answer(
 def test_no_call_reads_more_than_can_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     cost = clusters(30, 40)
     whole = partialot.solve(cost, reg=0.05)
-    monkeypatch.setattr("partialot.solvers.ahead._LONGEST", 3 * 31 * 41)
+    monkeypatch.setattr(dispatch, "longest_stretch", lambda device, entries: 3 * 31 * 41 // entries)
     loop = loop_of(cost, None)
     sum_rows(loop, None)
     assert int(loop.made) == 3

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 import partialot
 from partialot.augmentation import add_dummy_nodes
-from partialot.kernels import cpu, native
+from partialot.kernels import cpu, dispatch, native
 from partialot.problem import Problem
 from partialot.solvers.annealing import STEPPING, Annealing
 from partialot.solvers.loop import Loop
@@ -19,12 +19,16 @@ ALONE = partialot.Sinkhorn(max_iter=3000, tol=1e-7, newton=False)
 WITH_STEPS = partialot.Sinkhorn(max_iter=3000, tol=1e-7)
 
 
-@pytest.fixture(params=["native", "plain"])
+@pytest.fixture(params=["native", "plain", "evaluated"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products with stored kernels, or, as on a GPU, with what is evaluated from the costs at every read."""
     if request.param == "plain":
         monkeypatch.setattr(cpu, "available", lambda matrix: False)
     elif native.library() is None:
         pytest.skip("no C++ compiler with OpenMP was found, so there are no native kernels to test")
+    if request.param == "evaluated":
+        monkeypatch.setattr(dispatch, "gains_by_storing", lambda matrix: False)
+        monkeypatch.setattr(dispatch, "multiplies", lambda matrix: True)
 
 
 def noise(n: int = 40, m: int = 40, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -23,7 +23,9 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from partialot.kernels import triton as kernels
-from partialot.kernels.primitives import Entries, Iterate, Marginals, Prices, RowSums, RowUpdate
+from partialot.kernels.points import CloudEntries, Points
+from partialot.kernels.primitives import Cloud, Entries, Iterate, Marginals, Prices, RowSums, RowUpdate
+from partialot.kernels.stretch import Kernels, Limits, Pace, Progress, Rules, State, Watch
 
 _TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
@@ -41,6 +43,8 @@ class Compiled:
         instructions: Of the innermost loop that reads a matrix ahead, or of the kernel, for each entry of a tile.
         powers: Hardware exponentials there, likewise.
         reads_ahead: Whether the next tile is on its way while this one is computed with.
+        tensor_cores: Instructions that multiply matrices, anywhere in the kernel.
+        pair_instructions: Of the outermost loop that takes exponentials, for each entry of a tile; 0 without one.
     """
 
     kernel: str
@@ -51,6 +55,8 @@ class Compiled:
     instructions: float
     powers: float
     reads_ahead: bool
+    tensor_cores: int
+    pair_instructions: float
 
 
 class _Driver:
@@ -92,7 +98,8 @@ def _inspect(name: str, built: Any, entries: int) -> Compiled:
             for option in ("-res-usage", "-sass")
         )
     lines = [(int(at, 16), text) for at, text in re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?) ;", code)]
-    body = next(_loops(lines), [text for _, text in lines])
+    body = next(_loops(lines, "LDGSTS"), [text for _, text in lines])
+    pairs = (list(_loops(lines, "MUFU.EX2")) or [[]])[-1]
     threads = 32 * built.metadata.num_warps
     registers, stack = (int(re.findall(rf"{word}:(\d+)", usage)[0]) for word in ("REG", "STACK"))
     return Compiled(
@@ -104,16 +111,18 @@ def _inspect(name: str, built: Any, entries: int) -> Compiled:
         instructions=round(len(body) * threads / entries, 2),
         powers=round(sum("MUFU.EX2" in text for text in body) * threads / entries, 2),
         reads_ahead=any("LDGSTS" in text for text in body),
+        tensor_cores=sum("HGMMA" in text for _, text in lines),
+        pair_instructions=round(len(pairs) * threads / entries, 2),
     )
 
 
-def _loops(lines: list[tuple[int, str]]) -> Iterator[list[str]]:
-    """Give the loops that copy to shared memory in the background, the innermost first."""
+def _loops(lines: list[tuple[int, str]], instruction: str) -> Iterator[list[str]]:
+    """Give the loops that have an instruction, the innermost first."""
     for at, text in lines:
         back = re.search(r"BRA\S*\s.*?0x([0-9a-f]+)", text)
         if back and int(back[1], 16) < at:
             body = [inner for place, inner in lines if int(back[1], 16) <= place <= at]
-            if any("LDGSTS" in inner for inner in body):
+            if any(instruction in inner for inner in body):
                 yield body
 
 
@@ -143,9 +152,32 @@ def _sweep(batch: int, n: int, m: int) -> None:
     kernels.update(marginals, at, rows, None, scalar, scalar, scalar > 0, torch.float32)
 
 
+def _stretch(batch: int, n: int, m: int, dtype: torch.dtype = torch.float32) -> None:
+    a, b = _vector(batch, n + 1), _vector(batch, m + 1)
+    one = torch.ones(batch, dtype=torch.float64)
+    state = State(Iterate(a, b, *[one] * 4), Pace(*[one] * 5), Progress(*[one] * 3), Watch(*[one] * 4))
+    prices, source = _entries(batch, n, m, dtype).prices, torch.ones(batch, dtype=torch.int8)
+    rules = Rules(50, 3, 0.2, 8, 1.95, 1.4, 8, 16, 8, 16, 0.8, 0.6, 0.03)
+    given = Kernels(prices, None, None, source), Marginals(a, a, b, b, priced=False)
+    kernels.stretch(*given, state, Limits(*[one] * 6), rules)
+
+
+def _cloud(n: int, m: int, d: int) -> None:
+    clouds = Cloud(torch.zeros(1, n, d), torch.zeros(1, m, d), squared=True, constant=0.0)
+    source = torch.empty(1, dtype=torch.int8)
+    entries = CloudEntries(Points.of(clouds), _vector(1), _vector(1), source, _vector(1, n), _vector(1, m))
+    kernels.cloud_pass(entries, RowUpdate(_vector(1, n), _vector(1, n), _vector(1), None))
+    kernels.cloud_column_log_sums(entries)
+
+
 def _sandwich(batch: int, n: int, m: int) -> None:
     given = _vector(batch, m), _vector(batch, n), _vector(batch, n)
     kernels.sandwich(torch.empty(batch, n, m), *given)
+
+
+def _evaluated_sandwich(batch: int, n: int, m: int) -> None:
+    given = _entries(batch, n, m), _vector(batch, m), _vector(batch, n), _vector(batch, n)
+    kernels.evaluated_sandwich(*given)
 
 
 CASES: dict[str, Callable[[], object]] = {
@@ -157,11 +189,23 @@ CASES: dict[str, Callable[[], object]] = {
     "1 x 16384 x 16384": lambda: _row_pass(1, 16384, 16384),
     "1 x 2048 x 2048, float64": lambda: _row_pass(1, 2048, 2048, torch.float64),
     "1 x 300 x 20000": lambda: _row_pass(1, 300, 20000),
+    "10000 points in 3 dimensions": lambda: _cloud(10000, 10000, 3),
+    "10000 points in 64 dimensions": lambda: _cloud(10000, 10000, 64),
+    "10000 points in 256 dimensions": lambda: _cloud(10000, 10000, 256),
+    "10000 points in 784 dimensions": lambda: _cloud(10000, 10000, 784),
+    "1 point": lambda: (_cloud(1, 1, 1), _cloud(1, 1, 9)),
     "sandwich": lambda: _sandwich(4, 3600, 3600),
+    "evaluated sandwich": lambda: _evaluated_sandwich(4, 3600, 3600),
+    "evaluated sandwich, 64 x 1024 x 1024": lambda: _evaluated_sandwich(64, 1024, 1024),
     "write out": lambda: kernels.write_out(_entries(4, 3600, 3600)),
     "columns": lambda: kernels.column_log_sums(_entries(4, 3600, 3600).prices, _vector(4, 3600)),
-    "1 x 1 x 1": lambda: (_row_pass(1, 1, 1), _sandwich(1, 1, 1), _sweep(1, 1, 1)),
+    "1 x 1 x 1": lambda: (_row_pass(1, 1, 1), _sandwich(1, 1, 1), _evaluated_sandwich(1, 1, 1), _sweep(1, 1, 1)),
     "sweep": lambda: _sweep(4, 3600, 3600),
+    "stretch": lambda: _stretch(4, 3600, 3600),
+    "64 x 64, stretch": lambda: _stretch(256, 64, 64),
+    "128 x 128, stretch": lambda: _stretch(64, 128, 128),
+    "100 x 40, float16, stretch": lambda: _stretch(64, 100, 40, torch.float16),
+    "5 x 7, stretch": lambda: _stretch(64, 5, 7),
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Kernels in Triton where plain PyTorch has nothing of its own to show: types, strides, tiles, and sizes."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -86,6 +87,9 @@ def test_rows_out_of_range_spoil_none_beside_them(dtype: torch.dtype) -> None:
     assert_close(found.columns, columns, rtol=far, atol=far)
 
 
+_evaluated = triton_kernels.evaluated_sandwich
+
+
 @pytest.mark.parametrize("size", [(0, 3, 4), (2, 0, 5), (2, 3, 0)], ids=str)
 def test_nothing_is_summed_where_there_is_nothing(size: tuple[int, int, int]) -> None:
     batch, n, m = size
@@ -94,9 +98,9 @@ def test_nothing_is_summed_where_there_is_nothing(size: tuple[int, int, int]) ->
     assert [part.shape for part in found] == [(batch, n), (batch, n), (batch, n), (batch, m)]
     assert_close(found.log_total, change.edge)
     assert (found.columns == 0).all()
-    y, z = triton_kernels.sandwich(given.prices.cost, given.columns, given.rows, given.rows)
-    assert (y == 0).all()
-    assert (z == 0).all()
+    vectors = given.columns, given.rows, given.rows
+    for products in (triton_kernels.sandwich(given.prices.cost, *vectors), _evaluated(given, *vectors)):
+        assert all(bool((part == 0).all()) for part in products)
     assert (triton_kernels.column_log_sums(given.prices, given.rows) == -inf).all()
 
 
@@ -127,6 +131,26 @@ def test_the_pass_is_chosen_by_how_long_rows_are(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(rows, "fits", lambda _: False)
     found, expected = triton_kernels.row_pass(given, change), there_and_back(wide.row_pass)(given, change)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_costs_of_any_type_and_strides_are_multiplied_with_and_rows_too_long_by_plain_pytorch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from partialot.kernels.triton import products
+
+    size = (2, 37, 50)
+    for dtype in (torch.float16, torch.float32):
+        given = entries(size, dtype)
+        x, scale, offset = torch.randn(2, 50).double(), torch.randn(2, 37).double(), torch.randn(2, 37).double()
+        single = replace(given, prices=replace(given.prices, cost=given.prices.cost.float()))
+        expected = reference.evaluated_sandwich(single, x, scale, offset)
+        spread = replace(given, prices=replace(given.prices, cost=strided(given.prices.cost)), rows=strided(given.rows))
+        assert_close(_evaluated(spread, x, strided(scale), strided(offset)), expected, rtol=1e-5, atol=1e-5)
+        turned = tuple(side.mT.contiguous().mT for side in (x, scale, offset))
+        assert_close(_evaluated(given, *turned), expected, rtol=1e-5, atol=1e-5)
+    short = replace(products.Work.of(given.prices.cost), widest=49)
+    monkeypatch.setattr(products, "Work", SimpleNamespace(of=lambda _: short))
+    assert all(map(torch.equal, _evaluated(given, x, scale, offset), expected))
 
 
 def test_columns_are_summed_in_the_log_domain_at_any_potentials() -> None:

@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 import partialot
-from partialot.kernels import cpu, dispatch, triton
+from partialot.kernels import dispatch, triton
+from partialot.solvers.gibbs import GibbsKernel
 from tests.partialot.kernels.on_device import DEVICE, MARKS
 
 pytestmark = MARKS
@@ -19,15 +20,6 @@ KINDS = {
 """What is asked of a problem whose two sides weigh 1."""
 AGREE = {torch.float32: 2e-5, torch.float64: 1e-8}
 """Both are solved until their violation is a twentieth of this."""
-
-
-@pytest.fixture
-def by_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have tensors of the CPU, which stand for those of a GPU where there is none, served as a GPU's are."""
-    if DEVICE.type == "cpu":
-        monkeypatch.setattr(cpu, "available", lambda _: False)
-        monkeypatch.setattr(triton, "available", lambda _: True)
-        monkeypatch.setattr(dispatch, "gains_by_storing", lambda _: False)
 
 
 def problem(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -85,3 +77,55 @@ def test_sums_that_leave_the_range_are_taken_again(request: pytest.FixtureReques
     )
     assert_close(swept(DEVICE), expected, rtol=1e-5, atol=1e-5)
     assert taken
+
+
+def test_steps_are_taken_by_products_with_what_is_evaluated(request: pytest.FixtureRequest) -> None:
+    """A problem that stalls, and is annealed: sweeps alone would need thousands."""
+    request.getfixturevalue("by_triton")
+    patch = request.getfixturevalue("monkeypatch")
+    patch.setattr(dispatch, "sweeps_are_cheap", lambda _: False)
+    multiplied, original = [], triton.evaluated_sandwich
+    patch.setattr(triton, "evaluated_sandwich", lambda *given: (multiplied.append(given), original(*given))[1])
+    generator = torch.Generator().manual_seed(3)
+    cost = torch.rand(1, 6, 8, generator=generator).to(DEVICE)
+    solver = partialot.Sinkhorn(tol=1e-4, max_iter=400)
+    found = partialot.solve(cost, mass=0.97, reg=0.01, solver=solver)
+    assert bool(found.converged.all())
+    assert multiplied
+    expected = partialot.solve(cost.double().cpu(), mass=0.97, reg=0.01, solver=partialot.Sinkhorn(tol=1e-8))
+    assert_close(found.plan.cpu().double(), expected.plan, rtol=0.0, atol=1e-4)
+
+
+def lazily(cost: str, d: int, device: torch.device) -> tuple[partialot.Solution, list[torch.Tensor]]:
+    """Two problems between clouds, whose targets are shared by both."""
+    generator = torch.Generator().manual_seed(5)
+    x, y = torch.rand(2, 20, d, generator=generator), torch.rand(1, 30, d, generator=generator) + 0.3
+    a = torch.rand(2, 20, generator=generator)
+    a[0, 4] = 0.0
+    inputs = [tensor.to(device).requires_grad_() for tensor in (x, y, a / a.sum(-1, keepdim=True))]
+    clouds = partialot.PointCloud(inputs[0], inputs[1], cost, storage="blocks")
+    solver = partialot.Sinkhorn(tol=1e-6, annealing=False)
+    solution = partialot.solve(clouds, inputs[2], mass=0.6, reg=0.8 if cost == "cosine" else 0.6 * d, solver=solver)
+    weights = torch.linspace(0.0, 1.0, 30, device=device).expand(2, -1)
+    (solution.value.sum() + (solution.apply(weights) ** 2).sum()).backward()
+    return solution, [tensor.grad for tensor in inputs if tensor.grad is not None]
+
+
+@pytest.mark.parametrize(("cost", "d"), [("sqeuclidean", 2), ("cosine", 12)], ids=str)
+def test_clouds_are_solved_as_by_plain_pytorch_without_a_block_of_costs_in_any_sweep(
+    cost: str, d: int, request: pytest.FixtureRequest
+) -> None:
+    expected, slopes = lazily(cost, d, torch.device("cpu"))
+    request.getfixturevalue("by_triton")
+    patch, stretched, original = request.getfixturevalue("monkeypatch"), [], triton.cloud_stretch
+    patch.delattr(GibbsKernel, "_pass_over_costs")
+    patch.setattr(triton, "cloud_stretch", lambda *given: (stretched.append(given), original(*given))[1])
+    found, gradients = lazily(cost, d, DEVICE)
+    assert bool(found.converged.all())
+    assert stretched
+    assert len(stretched) < int(found.n_iter.min())
+    for name in ("value", "marginal_a", "marginal_b", "mass_price"):
+        one, other = getattr(found, name).cpu(), getattr(expected, name)
+        assert_close(one, other, rtol=2e-5, atol=2e-5, msg=lambda text, n=name: f"{n}: {text}")
+    for one, other in zip(gradients, slopes, strict=True):
+        assert_close(one.cpu(), other, rtol=4e-4, atol=4e-4)
