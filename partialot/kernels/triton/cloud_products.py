@@ -33,7 +33,7 @@ from partialot.kernels.triton.places import Side, places, room_for_places
 
 _COST = tl.constexpr(int(Source.COST))
 _TOP = tl.constexpr(float(TOP))
-_ALONE, _ALONE_NARROW = 2, 5
+_ALONE, _ALONE_NARROW = 2, 4
 """Up to so many columns of values are summed each for itself: beyond, products of matrices take fewer instructions.
 Between few coordinates a thread has points for itself, and need share no sums."""
 _TOGETHER, _TOGETHER_WIDE = 64, 32

@@ -202,7 +202,7 @@ CASES: dict[str, Callable[[], object]] = {
     "10000 points in 256 dimensions": lambda: _cloud(10000, 10000, 256),
     "10000 points in 784 dimensions": lambda: _cloud(10000, 10000, 784),
     "1 point": lambda: (_cloud(1, 1, 1), _cloud(1, 1, 9)),
-    "3 dimensions, 5 vectors": lambda: _cloud_product(3, 5),
+    "3 dimensions, 4 vectors": lambda: _cloud_product(3, 4),
     "3 dimensions, 20 vectors": lambda: _cloud_product(3, 20),
     "64 dimensions, 1 vector": lambda: _cloud_product(64, 1),
     "64 dimensions, 64 vectors": lambda: _cloud_product(64, 64),

@@ -131,8 +131,8 @@ def test_clouds_are_solved_and_differentiated_as_by_plain_pytorch_without_a_bloc
     patch.setattr(triton, "cloud_stretch", lambda *given: (stretched.append(given), original(*given))[1])
     found, gradients = lazily(*case, DEVICE)
     assert bool(found.converged.all())
-    assert stretched
-    assert len(stretched) < int(found.n_iter.min())
+    # Capped problems are swept one by one.
+    assert case[-1] == "capped" or 0 < len(stretched) < int(found.n_iter.min())
     for name in ("value", "marginal_a", "marginal_b", "mass_price"):
         one, other = getattr(found, name).cpu(), getattr(expected, name)
         assert_close(one, other, rtol=2e-5, atol=2e-5, msg=lambda text, n=name: f"{n}: {text}")
