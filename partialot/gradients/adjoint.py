@@ -33,7 +33,7 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.errors import ConvergenceWarning
-from partialot.gradients.base import pull_back
+from partialot.gradients.density import on_the_way, pull_back
 from partialot.gradients.plan import Direct, row_parts
 from partialot.kernels import dispatch
 from partialot.kernels.conjugate_gradient import LinearSolution, conjugate_gradient
@@ -47,7 +47,7 @@ class AdjointSystem:
     """The adjoint system at one optimum, in the notation of the module.
 
     D is the plan over its weights, which is at hand. Where weights are 0 it is computed anew, and where prices are lazy
-    at every product, block by block.
+    at every product: between points on the way, else block by block.
     """
 
     def __init__(self, bordered: BorderedProblem, potentials: RealPotentials, plan: Tensor | None) -> None:
@@ -59,6 +59,7 @@ class AdjointSystem:
             self._right = 1 / beta[:, :-1]
         elif plan is not None:
             self._matrix = bordered.density(potentials, slice(None))
+        self._kernel = on_the_way(bordered, potentials) if plan is None else None
         self._bound, rooms = bordered.binding(potentials)
         self.a, self.b = alpha[:, :-1], beta[:, :-1]
         mass = bordered.mass.detach().unsqueeze(-1)
@@ -81,6 +82,10 @@ class AdjointSystem:
 
     def sandwich(self, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         """Give y = D x, of this rank's rows, and Dᵀ (scale ∘ y + offset)."""
+        if self._kernel is not None:
+            y = self._kernel.times(x.unsqueeze(-1))
+            z = self._kernel.transposed.times(scale.unsqueeze(-1) * y + offset.unsqueeze(-1))
+            return y.squeeze(-1), self.ranks.sum(z.squeeze(-1))
         y, z = torch.empty_like(offset), torch.zeros_like(x)
         left, right = self._left, self._right
         for rows, block in self._blocks():
@@ -174,6 +179,13 @@ class AdjointSystem:
         right = torch.stack((self.b, of_g), dim=-2) * self._right.unsqueeze(-2)
         of_scale, of_tensors = torch.zeros_like(self.mass.squeeze(-1)), None
         scale = self.bordered.scale.detach()
+        if self._kernel is not None:
+            rows, columns = left / scale[:, None, None], right.mT
+            paid, *found = self._kernel.pull_back(rows, columns)
+            if self.bordered.scale.requires_grad:
+                amount = (rows * self._kernel.times(columns)).sum((-2, -1))
+                of_scale = (self.bordered.shift * amount - paid) / scale
+            return of_scale, tuple(found)
         for rows, block in self._blocks():
             of_cost = _weigh(block, left[:, rows] / scale[:, None, None], right, self._matrix, direct, scale)
             if self.bordered.scale.requires_grad:
@@ -183,6 +195,8 @@ class AdjointSystem:
 
     def _weighted_squares(self) -> Float[Tensor, "batch m"]:
         """Give Σ_i α_i D_ij² over the sources that obey an equation."""
+        if self._kernel is not None:
+            return self.ranks.sum(self._kernel.squared.transposed.times(self.bound_a.unsqueeze(-1)).squeeze(-1))
         total = torch.zeros_like(self.b)
         for rows, block in self._blocks():
             # Weighed before they are squared: the density of two nodes of weight 0 may be as large as a number can be.

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
 from partialot.duals import Duals, restrict_potentials
+from partialot.gradients.density import lazy_plan, on_the_way, pull_back
 from partialot.gradients.once import refused
-from partialot.inputs import working_type
 from partialot.modes import ReverseMode
 from partialot.potentials import RealPotentials
 from partialot.problem import Problem
@@ -128,45 +128,24 @@ def _linear_value(
 ) -> Float[Tensor, " batch"]:
     """Give ⟨cost, plan⟩ in the user's units, with the plan's graph where it has one."""
     if plan is None:
+        kernel, ranks = on_the_way(bordered, potentials), bordered.problem.ranks
+        if kernel is not None:
+            return ranks.sum(kernel.paid(*_weights(bordered)))
         spent, moved = torch.zeros_like(bordered.shift), torch.zeros_like(bordered.shift)
         for rows in bordered.row_blocks():
             block = lazy_plan(bordered, potentials, rows)
             spent, moved = spent + bordered.spent(block, rows), moved + block.sum((-2, -1))
-        return bordered.problem.ranks.sum(spent * bordered.scale.detach() + moved * bordered.shift)
+        return ranks.sum(spent * bordered.scale.detach() + moved * bordered.shift)
     cost = bordered.problem.flat_cost(slice(None))
     if bordered.problem.forbids:
         cost = cost.masked_fill(cost == torch.inf, 0.0)
     return bordered.problem.ranks.sum(torch.einsum("bij,bij->b", plan, cost).double())
 
 
-@torch.no_grad()
-def lazy_plan(bordered: BorderedProblem, potentials: RealPotentials, rows: slice) -> Float[Tensor, "batch rows m"]:
-    """Give some rows of the plan in the user's units, without a graph."""
-    block = bordered.density(RealPotentials(*(part.detach() for part in potentials)), rows)
-    weights = (bordered.a[:, :-1][:, rows] * bordered.total.unsqueeze(-1)).to(block.dtype)
-    return block.mul_(weights.unsqueeze(-1)).mul_(bordered.b[:, None, :-1].to(block.dtype))
-
-
-def pull_back(
-    bordered: BorderedProblem, rows: slice, of_cost: Float[Tensor, "batch rows m"], before: tuple[Tensor, ...] | None
-) -> tuple[Tensor, ...]:
-    """Carry derivatives by the prices of some sources to what the prices are a function of, and add `before`.
-
-    A stored matrix is itself what they are a function of.
-    """
-    problem, geometry = bordered.problem, bordered.problem.geometry
-    if not geometry.is_lazy:
-        return (of_cost,)
-    # In float64: as many blocks are added up as there are sources, near enough.
-    sums = before or tuple(torch.zeros_like(tensor, dtype=torch.float64) for tensor in geometry.tensors)
-    with torch.enable_grad():
-        parts = (tensor.detach() for tensor in geometry.part(rows).tensors)
-        leaves = tuple(part.to(working_type(part.dtype)).requires_grad_() for part in parts)
-        block = problem.on(geometry.part(rows).replace(*leaves)).flat_cost(slice(None))
-        found = torch.autograd.grad(block, leaves, of_cost, allow_unused=True, materialize_grads=True)
-    for home, new in zip(geometry.replace(*sums).part(rows).tensors, found, strict=True):
-        home.add_(new)
-    return sums
+def _weights(bordered: BorderedProblem) -> tuple[Float[Tensor, "batch n 1"], Float[Tensor, "batch m 1"]]:
+    """Give what makes the plan of its density, of rows and of columns."""
+    left = bordered.a.detach()[:, :-1] * bordered.total.detach().unsqueeze(-1)
+    return left.unsqueeze(-1), bordered.b.detach()[:, :-1].unsqueeze(-1)
 
 
 class _LazyValue(ReverseMode):
@@ -185,13 +164,25 @@ class _LazyValue(ReverseMode):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = gradients
         potentials, found = RealPotentials(*ctx.saved_tensors[:3]), None
-        weights = upstream.detach()[:, None, None]
-        for rows in ctx.bordered.row_blocks() if any(ctx.needs_input_grad[3:]) else ():
-            block = lazy_plan(ctx.bordered, potentials, rows)
-            found = pull_back(ctx.bordered, rows, block.mul_(weights.to(block.dtype)), found)
+        if any(ctx.needs_input_grad[3:]):
+            found = _of_features(ctx.bordered, potentials, upstream.detach()[:, None, None])
         if found is not None and torch.is_grad_enabled():
             found = tuple(refuse(part, ctx.bordered.problem, _FIRST_ONLY) for part in found)
         return upstream, None, None, *(found or (None,) * (len(ctx.needs_input_grad) - 3))
+
+
+@torch.no_grad()
+def _of_features(
+    bordered: BorderedProblem, potentials: RealPotentials, upstream: Float[Tensor, "batch 1 1"]
+) -> tuple[Tensor, ...] | None:
+    kernel, found = on_the_way(bordered, potentials), None
+    if kernel is not None:
+        left, right = _weights(bordered)
+        return kernel.pull_back(left * upstream, right)[1:]
+    for rows in bordered.row_blocks():
+        block = lazy_plan(bordered, potentials, rows)
+        found = pull_back(bordered, rows, block.mul_(upstream.to(block.dtype)), found)
+    return found
 
 
 def attach_derivatives(

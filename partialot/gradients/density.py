@@ -6,9 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partialot.augmentation import BorderedProblem
+from partialot.clouds import CloudKernel
 from partialot.gradients.once import once
+from partialot.inputs import working_type
 from partialot.kernels import dispatch
 from partialot.kernels.primitives import Entries, Prices, Source
+from partialot.potentials import RealPotentials
 from partialot.problem import Problem
 
 
@@ -32,6 +36,42 @@ def density(
     inputs = f.reshape(count, f.shape[-1]), g.reshape(count, g.shape[-1]), reg, shift, cost, place
     block = cast(Tensor, _Density.apply(*inputs))  # pyright: ignore[reportUnknownMemberType]
     return block.reshape(*problem.batch_shape, *block.shape[-2:])
+
+
+@torch.no_grad()
+def lazy_plan(bordered: BorderedProblem, potentials: RealPotentials, rows: slice) -> Float[Tensor, "batch rows m"]:
+    """Give some rows of the plan in the user's units, without a graph."""
+    block = bordered.density(RealPotentials(*(part.detach() for part in potentials)), rows)
+    weights = (bordered.a[:, :-1][:, rows] * bordered.total.unsqueeze(-1)).to(block.dtype)
+    return block.mul_(weights.unsqueeze(-1)).mul_(bordered.b[:, None, :-1].to(block.dtype))
+
+
+def pull_back(
+    bordered: BorderedProblem, rows: slice, of_cost: Float[Tensor, "batch rows m"], before: tuple[Tensor, ...] | None
+) -> tuple[Tensor, ...]:
+    """Carry derivatives by the prices of some sources to what the prices are a function of, and add `before`.
+
+    A stored matrix is itself what they are a function of.
+    """
+    problem, geometry = bordered.problem, bordered.problem.geometry
+    if not geometry.is_lazy:
+        return (of_cost,)
+    # In float64: as many blocks are added up as there are sources, near enough.
+    sums = before or tuple(torch.zeros_like(tensor, dtype=torch.float64) for tensor in geometry.tensors)
+    with torch.enable_grad():
+        parts = (tensor.detach() for tensor in geometry.part(rows).tensors)
+        leaves = tuple(part.to(working_type(part.dtype)).requires_grad_() for part in parts)
+        block = problem.on(geometry.part(rows).replace(*leaves)).flat_cost(slice(None))
+        found = torch.autograd.grad(block, leaves, of_cost, allow_unused=True, materialize_grads=True)
+    for home, new in zip(geometry.replace(*sums).part(rows).tensors, found, strict=True):
+        home.add_(new)
+    return sums
+
+
+def on_the_way(bordered: BorderedProblem, potentials: RealPotentials) -> CloudKernel | None:
+    """Give the plan relative to the product of the weights, for products; None where it is evaluated by blocks."""
+    f, g, level = (part.detach() for part in potentials)
+    return CloudKernel.of(bordered.problem, f, g + level, 1 / bordered.scale.detach(), bordered.shift)
 
 
 class _Density(torch.autograd.Function):

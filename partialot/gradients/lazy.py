@@ -2,7 +2,7 @@
 
 Automatic differentiation of a loop keeps something of every block, at the least its result. So each loop is one
 operation here, whose backward pass goes through the blocks again: it evaluates a block, differentiates it alone, and
-adds up what reaches the inputs.
+adds up what reaches the inputs. Between clouds whose prices are evaluated on the way there are no blocks.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partialot.clouds import CloudKernel
+from partialot.gradients.cloud_products import cloud_product
 from partialot.gradients.density import density
 from partialot.gradients.once import once
 from partialot.inputs import working_type
@@ -52,18 +54,44 @@ class LazyPlan:
     def times(self, vectors: Float[Tensor, "*#batch m k"]) -> Float[Tensor, "*batch n k"]:
         """Multiply the plan with some vectors."""
         # Weights multiply the vectors, which are smaller than the plan.
-        shared = self.g, self.right.unsqueeze(-1) * vectors
-        return self.left.unsqueeze(-1) * _by_blocks(_times, self.problem, (self.f,), shared, joined=True)
+        kernel, weighted = self._kernel(), self.right.unsqueeze(-1) * vectors
+        if kernel is None:
+            sums = _by_blocks(_times, self.problem, (self.f,), (self.g, weighted), joined=True)
+        else:
+            sums = self._on_the_way(kernel, weighted)
+        return self.left.unsqueeze(-1) * sums
 
     def transposed_times(self, vectors: Float[Tensor, "*#batch n k"]) -> Float[Tensor, "*batch m k"]:
         """Multiply the transposed plan with some vectors."""
-        per_source = self.f, self.left.unsqueeze(-1) * vectors
-        sums = _by_blocks(_transposed_times, self.problem, per_source, (self.g,), joined=False)
+        kernel, weighted = self._kernel(), self.left.unsqueeze(-1) * vectors
+        if kernel is None:
+            sums = _by_blocks(_transposed_times, self.problem, (self.f, weighted), (self.g,), joined=False)
+        else:
+            sums = self._transposed_on_the_way(kernel, weighted)
         return self.right.unsqueeze(-1) * sums
 
     def paid(self) -> Float[Tensor, "*batch"]:
         """Give ⟨cost, plan⟩."""
         return _by_blocks(_paid, self.problem, (self.f, self.left), (self.g, self.right), joined=False)
+
+    @torch.no_grad()
+    def _kernel(self) -> CloudKernel | None:
+        """Give the plan over its weights, evaluated on the way; None where it is by blocks."""
+        assert self.problem.reg is not None
+        count = self.problem.batch_shape.numel()
+        f, g = (x.detach().reshape(count, x.shape[-1]) for x in (self.f, self.g))
+        scale, shift = self.problem.reg.detach().double().reshape(count, 1), self.problem.lowest.reshape(count, 1)
+        return CloudKernel.of(self.problem, (f - shift) / scale, g / scale, 1 / scale[:, 0], shift[:, 0])
+
+    def _on_the_way(self, kernel: CloudKernel, vectors: Tensor) -> Tensor:
+        assert self.problem.reg is not None
+        left, right = self.problem.geometry.tensors
+        return cloud_product(kernel, self.problem.reg, (self.f, self.g), vectors, (left, right))
+
+    def _transposed_on_the_way(self, kernel: CloudKernel, vectors: Tensor) -> Tensor:
+        assert self.problem.reg is not None
+        left, right = self.problem.geometry.tensors
+        return cloud_product(kernel.transposed, self.problem.reg, (self.g, self.f), vectors, (right, left))
 
 
 def _prices(problem: Problem, rows: slice) -> Tensor:

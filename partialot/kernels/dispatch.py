@@ -113,6 +113,11 @@ def cloud_column_log_sums(entries: CloudEntries) -> Float[Tensor, "batch m"]:
     return triton.cloud_column_log_sums(entries)
 
 
+def cloud_product(entries: CloudEntries, values: Float[Tensor, "#batch m k"]) -> Float[Tensor, "batch n k"]:
+    """See `reference.cloud_product`."""
+    return triton.cloud_product(entries, values)
+
+
 def _matrices(matrix: Tensor) -> ModuleType:
     """Choose who writes a matrix, or multiplies with it."""
     return cpu if cpu.available(matrix) else triton if triton.available(matrix) else reference

@@ -6,11 +6,11 @@ their four products are taken, the fourth being 2⁻²² of the first, and all a
 and half the rate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Float16, Int8
 from torch import Tensor
 
 from partialot.kernels.primitives import Cloud
@@ -21,8 +21,10 @@ NARROW = 8
 WHOLE, CHUNK = 128, 64
 """Up to the former coordinates are multiplied at a time, filled up to a power of 2 with zeros; of more, the latter."""
 
-_TOP = 14
+TOP = 14
 """Numbers of float16 are scaled to just below 2^14: then those down to 2⁻¹⁵ of the largest have all their bits."""
+
+_EXACTLY = "donot_use_mm_for_euclid_dist"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,19 @@ class Points:
         factor = (2.0 if cloud.squared and not narrow else 1.0) * x.unit * y.unit
         return cls(x.points, y.points, x.alone, y.alone, factor.expand(len(cloud.x)).contiguous(), distances, narrow)
 
+    @property
+    def swapped(self) -> "Points":
+        """The same with rows for columns."""
+        return replace(self, x=self.y, y=self.x, alone_x=self.alone_y, alone_y=self.alone_x)
+
+    def costs(self, rows: slice) -> Float[Tensor, "batch rows m"]:
+        """Write the costs of some rows out, in float64."""
+        x, y = (_whole(points, narrow=self.narrow) for points in (self.x, self.y))
+        x = x[:, rows]
+        product = -torch.cdist(x, y, compute_mode=_EXACTLY).square() if self.distances else x @ y.mT
+        product = self.factor[:, None, None] * product
+        return self.alone_x[:, rows].unsqueeze(-1) + self.alone_y.unsqueeze(-2) - product
+
 
 class CloudEntries(NamedTuple):
     """As `Entries`, from costs that are written out nowhere.
@@ -79,6 +94,16 @@ class CloudEntries(NamedTuple):
     source: Int8[Tensor, " batch"]
     rows: Float[Tensor, "batch n"]
     columns: Float[Tensor, "batch m"]
+
+    @property
+    def transposed(self) -> "CloudEntries":
+        """The transposed kernels."""
+        return self._replace(points=self.points.swapped, rows=self.columns, columns=self.rows)
+
+    @property
+    def squared(self) -> "CloudEntries":
+        """The squares of all entries."""
+        return self._replace(unit=2 * self.unit, rows=2 * self.rows, columns=2 * self.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,18 +144,37 @@ class _Side(NamedTuple):
         alone = torch.full(x.shape[:2], cloud.constant / 2, dtype=torch.float64, device=x.device)
         if cloud.squared and not narrow:
             alone = x.double().square().sum(-1)
-        points, unit = (x.mT.contiguous(), alone.new_ones(len(x))) if narrow else _halves(x)
+        points, unit = (x.mT.contiguous(), alone.new_ones(len(x))) if narrow else _padded_halves(x)
         return cls(points.expand(count, -1, -1), unit, alone.expand(count, -1).contiguous())
 
 
-def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+def _padded_halves(x: Tensor) -> tuple[Tensor, Tensor]:
     """Give (batch, n, 2 k) of float16 and their unit (batch,), k being what is multiplied at a time or a multiple."""
-    batch, n, d = x.shape
-    _, exponent = torch.frexp(x.abs().amax((-2, -1)) if x.numel() else x.new_zeros(batch))
-    exponent = exponent.clamp(min=-100) - _TOP
+    d = x.shape[-1]
     width = max(16, 1 << (d - 1).bit_length()) if d <= WHOLE else -(-d // CHUNK) * CHUNK
-    halves = x.new_zeros((batch, n, 2, width), dtype=torch.float16)
-    scaled = torch.ldexp(x, -exponent[:, None, None])
-    halves[..., 0, :d] = scaled
-    halves[..., 1, :d] = scaled - halves[..., 0, :d]
-    return halves.flatten(-2), torch.ldexp(x.new_ones(batch, dtype=torch.float64), exponent)
+    found, unit = halves(torch.nn.functional.pad(x, (0, width - d)), (-2, -1))
+    return found, unit.reshape(len(x))
+
+
+def halves(x: Float[Tensor, "batch n k"], alike: tuple[int, ...]) -> tuple[Float16[Tensor, "batch n both"], Tensor]:
+    """Give numbers as two of float16, side by side, and what one unit of them is, float64.
+
+    Args:
+        x: The numbers, float32.
+        alike: Dimensions over which the unit is the same.
+    """
+    most = x.abs().amax(alike, keepdim=True) if x.numel() else x.sum(alike, keepdim=True)
+    exponent = torch.frexp(most)[1].clamp(min=-100) - TOP
+    scaled = torch.ldexp(x, -exponent)
+    found = x.new_empty((*x.shape[:-1], 2, x.shape[-1]), dtype=torch.float16)
+    found[..., 0, :] = scaled
+    found[..., 1, :] = scaled - found[..., 0, :]
+    return found.flatten(-2), torch.ldexp(torch.ones_like(most, dtype=torch.float64), exponent)
+
+
+def _whole(points: Tensor, *, narrow: bool) -> Float[Tensor, "batch n d"]:
+    """Put coordinates together again, in float64 and in units of their own."""
+    if narrow:
+        return points.mT.double()
+    near, rest = points.double().chunk(2, -1)
+    return near + rest

@@ -84,11 +84,12 @@ class Cloud:
 
     def flat(self, batch: torch.Size) -> "Cloud":
         """Flatten the batch, whose shape this is; points that all of it shares are stretched."""
-        x, y = (_flat(side, batch) for side in (self.x, self.y))
+        x, y = (flat(side, batch) for side in (self.x, self.y))
         return replace(self, x=x, y=y)
 
 
-def _flat(side: Tensor, batch: torch.Size) -> Tensor:
+def flat(side: Float[Tensor, "*#batch n d"], batch: torch.Size) -> Float[Tensor, "flat n d"]:
+    """Flatten the batch, whose shape this is; what all of it shares is stretched."""
     if side.shape[:-2].numel() == 1:
         return side.reshape(1, *side.shape[-2:]).expand(batch.numel(), -1, -1)
     return side.expand(*batch, -1, -1).reshape(batch.numel(), *side.shape[-2:])

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partialot.kernels.blocks import EVALUATED, STORED, Block, cut, may_ask
+from partialot.kernels.blocks import EVALUATED, STORED, Block, at_a_time, cut, may_ask
+from partialot.kernels.points import CloudEntries
 from partialot.kernels.primitives import Cloud, Entries, Prices, RowSums, RowUpdate, Source
 from partialot.kernels.terms import CostTerms, StoredTerms, times_matrix, times_rows
 
@@ -184,6 +185,24 @@ def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Ten
         cost = (prices.cost[block.of_rows].double() - shift[some]) * unit[some]
         total[some] = torch.logaddexp(total[some], (rows[block.of_rows].unsqueeze(-1) - cost).logsumexp(-2))
     return total
+
+
+def cloud_product(entries: CloudEntries, values: Float[Tensor, "#batch m k"]) -> Float[Tensor, "batch n k"]:
+    """Give Σ_j exp(rows_i + columns_j − unit · (cost_ij − shift)) · values_jk, in float64.
+
+    Args:
+        entries: Of points; from costs. Problems without a source get undefined numbers.
+        values: What they are multiplied with. Who evaluates costs on the way is accurate to 1e-5 of the sum of sizes,
+            Σ_j entry_ij · max_k |values_jk|.
+    """
+    (batch, n), unit, shift = entries.rows.shape, entries.unit[:, None, None], entries.shift[:, None, None]
+    found = entries.rows.new_zeros((batch, n, values.shape[-1]))
+    step = max(1, at_a_time(values.device, EVALUATED) // max(1, batch * values.shape[-2]))
+    for start in range(0, n, step):
+        rows = slice(start, start + step)
+        potentials = entries.rows[:, rows].unsqueeze(-1) + entries.columns.unsqueeze(-2)
+        found[:, rows] = (potentials - unit * (entries.points.costs(rows) - shift)).exp() @ values.double()
+    return found
 
 
 def costs(cloud: Cloud) -> Float[Tensor, "batch n m"]:

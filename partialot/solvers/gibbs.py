@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
 from partialot.augmentation import BorderedProblem
+from partialot.clouds import points_of
 from partialot.kernels import dispatch
 from partialot.kernels.points import CloudEntries, CloudKernels, Points
 from partialot.kernels.primitives import Entries, Marginals, RowSums, RowUpdate, Source
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch
-from partialot.problem import Problem
 from partialot.solvers.products import EvaluatedProducts, Products, StoredProducts
 
 _REACH = 14.0
@@ -41,7 +41,7 @@ class GibbsKernel:
         self._problem = problem
         self._log_b = problem.b.detach()[:, :-1].log()
         self.unit = 1 / problem.scale.detach()
-        self._points = None if problem.matrix is not None else _points(problem.problem)
+        self._points = None if problem.matrix is not None else points_of(problem.problem)
         self._gains = problem.matrix is not None and dispatch.gains_by_storing(problem.matrix)
         self._matrix: Tensor | None = None
         self._is_stored = torch.zeros_like(self.unit, dtype=torch.bool)
@@ -225,13 +225,6 @@ class GibbsKernel:
         costs = torch.maximum(*(x.abs() for x in ends)) * self.unit
         columns = torch.where(self._log_b > -torch.inf, g + self._log_b, 0.0)
         return costs + _largest(f) + _largest(columns)
-
-
-def _points(problem: Problem) -> Points | None:
-    """Prepare the clouds of lazy costs; None where costs are evaluated by blocks."""
-    served = dispatch.evaluates_on_the_way(problem.geometry.tensors[0])
-    cloud = problem.geometry.cloud() if served else None
-    return None if cloud is None else Points.of(cloud.flat(problem.batch_shape))
 
 
 def _room(problem: BorderedProblem) -> Tensor:

@@ -108,6 +108,13 @@ def cloud_column_log_sums(entries: CloudEntries) -> Tensor:
     return cloud.column_log_sums(entries)
 
 
+def cloud_product(entries: CloudEntries, values: Tensor) -> Tensor:
+    """See `reference.cloud_product`."""
+    from partialot.kernels.triton import cloud_products
+
+    return cloud_products.cloud_product(entries, values)
+
+
 def measure(marginals: Marginals, iterate: Iterate, rows: RowSums) -> Measured:
     """See `border.measure`."""
     from partialot.kernels.triton import measuring

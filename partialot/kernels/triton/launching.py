@@ -111,7 +111,7 @@ class Tiles:
     parts: int
 
     @classmethod
-    def of(cls, n: int, m: int, *, narrow: bool, deep: bool) -> "Tiles":
+    def of(cls, n: int, m: int, *, narrow: bool, deep: bool, times: int = 1) -> "Tiles":
         """Cut pairs of n points with m.
 
         Args:
@@ -119,9 +119,10 @@ class Tiles:
             m: Of the others.
             narrow: Whether costs are sums over a few coordinates: a thread then has points for itself.
             deep: Whether products are taken in several pieces, which are read for each tile again.
+            times: How often all pairs are gone through beside each other.
         """
         height, width, warps = (256, 32, 4) if narrow else (128, 128, 8) if deep else (128, 64, 4)
-        most = max(1, min(_PROGRAMS_OF_PAIRS // -(-n // height), m // _FEWEST_OTHERS))
+        most = max(1, min(_PROGRAMS_OF_PAIRS // (times * -(-n // height)), m // _FEWEST_OTHERS))
         part = -(-m // (most * width)) * width
         return cls(height, width, warps, part, -(-m // part))
 

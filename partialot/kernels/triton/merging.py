@@ -1,6 +1,6 @@
-"""Merge sums over columns that several programs took: in float64, in an order that depends on their number alone.
+"""Merge sums that several programs took: in float64, in an order that depends on their number alone.
 
-merged_j = Σ_k partial_kj
+merged_j = Σ_k partial_kj, or with the size of each part beside it
 """
 # Kernels are programs of another language in Python's clothes.
 # pyright: basic, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -14,9 +14,11 @@ import triton.language as tl
 from torch import Tensor
 
 from partialot.kernels.primitives import Source
+from partialot.kernels.triton.exponents import INFINITY
 
-_NOTHING = tl.constexpr(int(Source.NOTHING))
+_NOTHING, _COST = tl.constexpr(int(Source.NOTHING)), tl.constexpr(int(Source.COST))
 _PARTS, _COLUMNS = 32, 64
+_ENTRIES = 256
 
 
 @triton.jit
@@ -55,3 +57,49 @@ def merge(partial: Tensor, source: Tensor | None = None, merged: Tensor | None =
                 partial, source, merged, parts, m, PARTS=_PARTS, COLUMNS=_COLUMNS
             )
     return merged
+
+
+@triton.jit(do_not_specialize=["parts", "n", "k", "total"])
+@no_type_check
+def _merge_scaled(
+    found_ptr, anchor_ptr, weight_ptr, unit_ptr, source_ptr, merged_ptr, parts, n, k, total, BLOCK: tl.constexpr
+):
+    blocks = tl.cdiv(n * k, BLOCK)
+    problem = (tl.program_id(0) // blocks).to(tl.int64)
+    if tl.load(source_ptr + problem) != _COST:
+        return
+    at = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    i, c, inside = at // k, at % k, at < n * k
+    anchor_ptr += problem * parts * n
+    most = tl.full((BLOCK,), -INFINITY, dtype=tl.float32)
+    for part in tl.range(0, parts):
+        most = tl.maximum(most, tl.load(anchor_ptr + part * n + i, mask=inside, other=-INFINITY))
+    base = tl.where(most > -INFINITY, most, 0.0)
+    sums = tl.zeros((BLOCK,), dtype=tl.float64)
+    for part in tl.range(0, parts):
+        scale = tl.exp2(tl.load(anchor_ptr + part * n + i, mask=inside, other=-INFINITY) - base)
+        place = (problem * parts + part) * n + i
+        sums += (scale * tl.load(found_ptr + place * total + c, mask=inside, other=0.0)).to(tl.float64)
+    weight = tl.load(weight_ptr + problem * n + i, mask=inside, other=0.0).to(tl.float64)
+    if unit_ptr is not None:
+        weight *= tl.load(unit_ptr + problem * total + c, mask=inside, other=0.0)
+    tl.store(merged_ptr + problem * n * k + at, sums * weight * tl.exp2(base.to(tl.float64)), mask=inside)
+
+
+def merge_scaled(
+    partial: Tensor, anchor: Tensor, weight: Tensor, unit: Tensor | None, source: Tensor, merged: Tensor
+) -> None:
+    """Write Σ_p 2^anchor_pi · partial_pik · weight_i · unit_k, whatever the sizes of the parts.
+
+    Args:
+        partial: (batch, parts, n, columns), of which the first k are merged.
+        anchor: (batch, parts, n), -inf where nothing was summed.
+        weight: (batch, n).
+        unit: (batch, columns), float64; None for 1.
+        source: (batch,), one `Source` for each problem; only those from costs are merged.
+        merged: (batch, n, k), float64.
+    """
+    batch, n, k = merged.shape
+    _merge_scaled[(batch * triton.cdiv(n * k, _ENTRIES),)](
+        partial, anchor, weight, unit, source, merged, partial.shape[1], n, k, partial.shape[-1], BLOCK=_ENTRIES
+    )

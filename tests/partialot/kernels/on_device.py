@@ -61,6 +61,7 @@ triton_kernels = SimpleNamespace(
             "cloud_pass",
             "cloud_stretch",
             "cloud_column_log_sums",
+            "cloud_product",
             "measure",
             "update",
         )

@@ -162,10 +162,18 @@ def _stretch(batch: int, n: int, m: int, dtype: torch.dtype = torch.float32) -> 
     kernels.stretch(*given, state, Limits(*[one] * 6), rules)
 
 
-def _cloud(n: int, m: int, d: int) -> None:
+def _pairs(n: int, m: int, d: int) -> CloudEntries:
     clouds = Cloud(torch.zeros(1, n, d), torch.zeros(1, m, d), squared=True, constant=0.0)
     source = torch.empty(1, dtype=torch.int8)
-    entries = CloudEntries(Points.of(clouds), _vector(1), _vector(1), source, _vector(1, n), _vector(1, m))
+    return CloudEntries(Points.of(clouds), _vector(1), _vector(1), source, _vector(1, n), _vector(1, m))
+
+
+def _cloud_product(d: int, k: int) -> None:
+    kernels.cloud_product(_pairs(10000, 10000, d), torch.zeros(1, 10000, k))
+
+
+def _cloud(n: int, m: int, d: int) -> None:
+    entries = _pairs(n, m, d)
     kernels.cloud_pass(entries, RowUpdate(_vector(1, n), _vector(1, n), _vector(1), None))
     kernels.cloud_column_log_sums(entries)
 
@@ -194,6 +202,12 @@ CASES: dict[str, Callable[[], object]] = {
     "10000 points in 256 dimensions": lambda: _cloud(10000, 10000, 256),
     "10000 points in 784 dimensions": lambda: _cloud(10000, 10000, 784),
     "1 point": lambda: (_cloud(1, 1, 1), _cloud(1, 1, 9)),
+    "3 dimensions, 4 vectors": lambda: _cloud_product(3, 4),
+    "3 dimensions, 20 vectors": lambda: _cloud_product(3, 20),
+    "64 dimensions, 1 vector": lambda: _cloud_product(64, 1),
+    "64 dimensions, 64 vectors": lambda: _cloud_product(64, 64),
+    "128 dimensions, 64 vectors": lambda: _cloud_product(128, 64),
+    "784 dimensions, 64 vectors": lambda: _cloud_product(784, 64),
     "sandwich": lambda: _sandwich(4, 3600, 3600),
     "evaluated sandwich": lambda: _evaluated_sandwich(4, 3600, 3600),
     "evaluated sandwich, 64 x 1024 x 1024": lambda: _evaluated_sandwich(64, 1024, 1024),

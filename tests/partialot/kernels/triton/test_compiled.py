@@ -77,6 +77,17 @@ CLOUDS = {
 """Kernels that evaluate costs on the way, by Triton 3.9.0: instructions for each pair. Its exponential takes as long as
 8."""
 
+CLOUD_PRODUCTS = {
+    "3 dimensions, 4 vectors": 24.7,
+    "3 dimensions, 20 vectors": 22.7,
+    "64 dimensions, 1 vector": 11.8,
+    "64 dimensions, 64 vectors": 15.9,
+    "128 dimensions, 64 vectors": 18.1,
+    "784 dimensions, 64 vectors": 18.4,
+}
+"""Likewise of products with vectors, for each pair and each time it is gone through: with 32 vectors at a time for 128
+dimensions, else with all. Few vectors beside few dimensions need no products of matrices."""
+
 
 def slack() -> float:
     return _SLACK.get(importlib.metadata.version("triton"), 1.5)
@@ -128,6 +139,11 @@ def test_what_goes_on_by_itself_is_no_longer_than_it_was(case: str, name: str) -
         assert kernel["powers"] <= slack() * limit.powers, kernel
 
 
+def test_a_product_between_points_is_three_launches() -> None:
+    launched = [kernel["kernel"] for kernel in compiled()["64 dimensions, 64 vectors"]]
+    assert launched == ["_split", "_cloud_product", "_merge_scaled"]
+
+
 def test_nothing_but_the_pass_and_its_merge_is_launched() -> None:
     assert [kernel["kernel"] for kernel in compiled()["4 x 3600 x 3600"]] == ["_row_pass", "_merge"]
     assert [kernel["kernel"] for kernel in compiled()["sweep"]] == ["_measure", "_update"]
@@ -142,6 +158,15 @@ def test_pairs_of_points_take_few_instructions_and_products_the_units_made_for_t
         assert 0 < kernel["pair_instructions"] <= slack() * CLOUDS[case, name], kernel
         assert (kernel["tensor_cores"] > 0) == (name == "_by_products"), kernel
         assert kernel["reads_ahead"] == (name == "_by_products"), kernel
+
+
+@pytest.mark.parametrize("case", CLOUD_PRODUCTS)
+def test_products_between_points_take_few_instructions_and_the_units_made_for_them(case: str) -> None:
+    (kernel,) = kernels(case, "_cloud_product")
+    alone = case == "3 dimensions, 4 vectors"
+    assert 0 < kernel["pair_instructions"] <= slack() * CLOUD_PRODUCTS[case], kernel
+    assert (kernel["tensor_cores"] > 0) == (not alone), kernel
+    assert kernel["reads_ahead"] == (not alone), kernel
 
 
 def test_pairs_are_gone_through_once_for_rows_and_once_for_columns() -> None:

@@ -5,6 +5,9 @@ import torch
 from torch.testing import assert_close
 
 import partialot
+from partialot.augmentation import BorderedProblem
+from partialot.gradients import lazy
+from partialot.inputs import Formulation
 from partialot.kernels import dispatch, triton
 from partialot.solvers.gibbs import GibbsKernel
 from tests.partialot.kernels.on_device import DEVICE, MARKS
@@ -96,34 +99,40 @@ def test_steps_are_taken_by_products_with_what_is_evaluated(request: pytest.Fixt
     assert_close(found.plan.cpu().double(), expected.plan, rtol=0.0, atol=1e-4)
 
 
-def lazily(cost: str, d: int, device: torch.device) -> tuple[partialot.Solution, list[torch.Tensor]]:
-    """Two problems between clouds, whose targets are shared by both."""
+def lazily(
+    cost: str, d: int, batch: int, formulation: Formulation, device: torch.device
+) -> tuple[partialot.Solution, list[torch.Tensor]]:
+    """Problems between clouds, whose targets are shared by all."""
     generator = torch.Generator().manual_seed(5)
-    x, y = torch.rand(2, 20, d, generator=generator), torch.rand(1, 30, d, generator=generator) + 0.3
-    a = torch.rand(2, 20, generator=generator)
+    x, y = torch.rand(batch, 20, d, generator=generator), torch.rand(1, 30, d, generator=generator) + 0.3
+    a = torch.rand(batch, 20, generator=generator)
     a[0, 4] = 0.0
-    inputs = [tensor.to(device).requires_grad_() for tensor in (x, y, a / a.sum(-1, keepdim=True))]
+    reg = torch.tensor(0.8 if cost == "cosine" else 0.6 * d)
+    given = x, y, a / a.sum(-1, keepdim=True), reg, torch.linspace(0.0, 1.0, 30).expand(1, -1)
+    inputs = [tensor.to(device).clone().requires_grad_() for tensor in given]
     clouds = partialot.PointCloud(inputs[0], inputs[1], cost, storage="blocks")
     solver = partialot.Sinkhorn(tol=1e-6, annealing=False)
-    solution = partialot.solve(clouds, inputs[2], mass=0.6, reg=0.8 if cost == "cosine" else 0.6 * d, solver=solver)
-    weights = torch.linspace(0.0, 1.0, 30, device=device).expand(2, -1)
-    (solution.value.sum() + (solution.apply(weights) ** 2).sum()).backward()
+    solution = partialot.solve(clouds, inputs[2], mass=0.6, reg=inputs[3], formulation=formulation, solver=solver)
+    products = solution.apply(inputs[4]) ** 2, solution.apply_transpose(inputs[0][..., :2]) ** 2
+    (solution.value.sum() + 10 * sum(part.sum() for part in products)).backward()
+    assert all(tensor.grad is not None for tensor in inputs)
     return solution, [tensor.grad for tensor in inputs if tensor.grad is not None]
 
 
-@pytest.mark.parametrize(("cost", "d"), [("sqeuclidean", 2), ("cosine", 12)], ids=str)
-def test_clouds_are_solved_as_by_plain_pytorch_without_a_block_of_costs_in_any_sweep(
-    cost: str, d: int, request: pytest.FixtureRequest
+@pytest.mark.parametrize("case", [("sqeuclidean", 2, 2, "dummy"), ("cosine", 12, 1, "capped")], ids=str)
+def test_clouds_are_solved_and_differentiated_as_by_plain_pytorch_without_a_block_of_costs(
+    case: tuple[str, int, int, Formulation], request: pytest.FixtureRequest
 ) -> None:
-    expected, slopes = lazily(cost, d, torch.device("cpu"))
+    expected, slopes = lazily(*case, torch.device("cpu"))
     request.getfixturevalue("by_triton")
     patch, stretched, original = request.getfixturevalue("monkeypatch"), [], triton.cloud_stretch
-    patch.delattr(GibbsKernel, "_pass_over_costs")
+    for owner, name in ((GibbsKernel, "_pass_over_costs"), (BorderedProblem, "density"), (lazy, "_by_blocks")):
+        patch.delattr(owner, name)
     patch.setattr(triton, "cloud_stretch", lambda *given: (stretched.append(given), original(*given))[1])
-    found, gradients = lazily(cost, d, DEVICE)
+    found, gradients = lazily(*case, DEVICE)
     assert bool(found.converged.all())
-    assert stretched
-    assert len(stretched) < int(found.n_iter.min())
+    # Capped problems are swept one by one.
+    assert case[-1] == "capped" or 0 < len(stretched) < int(found.n_iter.min())
     for name in ("value", "marginal_a", "marginal_b", "mass_price"):
         one, other = getattr(found, name).cpu(), getattr(expected, name)
         assert_close(one, other, rtol=2e-5, atol=2e-5, msg=lambda text, n=name: f"{n}: {text}")
