@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partialot.kernels import dispatch
 from partialot.kernels.blocks import at_a_time
 from partialot.problem import Problem
 
@@ -87,7 +88,7 @@ def _of_targets(problem: Problem, f: Tensor) -> Tensor:
     """Give the least of cost − f over the sources, `inf` where no pair is allowed."""
     least = f.new_full((len(f), problem.size[1]), torch.inf)
     for rows in _row_blocks(problem):
-        torch.minimum(least, (problem.flat_cost(rows) - f[:, rows, None]).amin(1), out=least)
+        torch.minimum(least, dispatch.column_minima(problem.flat_cost(rows), f[:, rows]), out=least)
     return least
 
 
@@ -95,7 +96,7 @@ def _of_sources(problem: Problem, g: Tensor) -> Tensor:
     """Give the least of cost − g over the targets."""
     least = g.new_full((len(g), problem.size[0]), torch.inf)
     for rows in _row_blocks(problem):
-        least[:, rows] = (problem.flat_cost(rows) - g[:, None]).amin(2)
+        least[:, rows] = dispatch.row_minima(problem.flat_cost(rows), g)
     return least
 
 

@@ -92,6 +92,16 @@ def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Ten
     return (triton if triton.available(prices.cost) else reference).column_log_sums(prices, rows)
 
 
+def column_minima(cost: Float[Tensor, "batch n m"], rows: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
+    """See `reference.column_minima`."""
+    return (triton if triton.available(cost) else reference).column_minima(cost, rows)
+
+
+def row_minima(cost: Float[Tensor, "batch n m"], columns: Float[Tensor, "batch m"]) -> Float[Tensor, "batch n"]:
+    """See `reference.row_minima`."""
+    return (triton if triton.available(cost) else reference).row_minima(cost, columns)
+
+
 def evaluates_on_the_way(features: Tensor) -> bool:
     """Tell whether passes over costs between such points write no cost to memory; see `Points`."""
     # The kernels hold costs in float32.

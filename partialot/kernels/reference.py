@@ -187,6 +187,23 @@ def column_log_sums(prices: Prices, rows: Float[Tensor, "batch n"]) -> Float[Ten
     return total
 
 
+def column_minima(cost: Float[Tensor, "batch n m"], rows: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
+    """Give min_i (cost_ij − rows_i) in float64, `inf` of nothing.
+
+    Args:
+        cost: Costs, no more than may be copied in float64.
+        rows: Potentials, float64; -inf for a row that is left out.
+    """
+    if not cost.shape[1]:
+        return rows.new_full((cost.shape[0], cost.shape[2]), torch.inf)
+    return (cost - rows.unsqueeze(-1)).amin(1)
+
+
+def row_minima(cost: Float[Tensor, "batch n m"], columns: Float[Tensor, "batch m"]) -> Float[Tensor, "batch n"]:
+    """Give min_j (cost_ij − columns_j), likewise."""
+    return column_minima(cost.mT, columns)
+
+
 def cloud_product(entries: CloudEntries, values: Float[Tensor, "#batch m k"]) -> Float[Tensor, "batch n k"]:
     """Give Σ_j exp(rows_i + columns_j − unit · (cost_ij − shift)) · values_jk, in float64.
 

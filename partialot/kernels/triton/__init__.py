@@ -94,6 +94,20 @@ def column_log_sums(prices: Prices, rows: Tensor) -> Tensor:
     return columns.column_log_sums(prices, rows)
 
 
+def column_minima(cost: Tensor, rows: Tensor) -> Tensor:
+    """See `reference.column_minima`."""
+    from partialot.kernels.triton import minima
+
+    return minima.column_minima(cost, rows)
+
+
+def row_minima(cost: Tensor, columns: Tensor) -> Tensor:
+    """See `reference.row_minima`."""
+    from partialot.kernels.triton import minima
+
+    return minima.row_minima(cost, columns)
+
+
 def cloud_pass(entries: CloudEntries, update: RowUpdate) -> RowSums:
     """See `reference.row_pass`."""
     from partialot.kernels.triton import cloud

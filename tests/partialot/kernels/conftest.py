@@ -18,6 +18,8 @@ PLAIN = SimpleNamespace(
     write_out=reference.write_out,
     sandwich=reference.sandwich,
     evaluated_sandwich=reference.evaluated_sandwich,
+    column_minima=reference.column_minima,
+    row_minima=reference.row_minima,
     measure=border.measure,
     update=border.update,
 )
@@ -34,7 +36,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(params=[pytest.param(PLAIN, id="plain"), pytest.param(None, id="plain-elsewhere"), TRITON])
 def evaluating_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Primitives by those who multiply with kernels that are stored nowhere."""
+    """Primitives by those who take all of them from costs."""
     if request.param is None:
         ask_nothing(monkeypatch)
     return request.param or PLAIN

@@ -58,6 +58,8 @@ triton_kernels = SimpleNamespace(
             "sandwich",
             "evaluated_sandwich",
             "column_log_sums",
+            "column_minima",
+            "row_minima",
             "cloud_pass",
             "cloud_stretch",
             "cloud_column_log_sums",

@@ -211,6 +211,24 @@ def test_problems_without_a_source_are_multiplied_by_nobody(evaluating_kernels: 
     assert_close((y[1:], z[1:]), alone)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, *DTYPES], ids=str)
+@pytest.mark.parametrize("size", [(2, 20, 300), (1, 300, 20), (2, 1, 1), (2, 0, 3), (0, 2, 3)], ids=str)
+def test_minima_are_those_of_costs_less_potentials_in_float64(
+    evaluating_kernels: SimpleNamespace, size: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    batch, n, m = size
+    # As a batch shares it, columns together in memory.
+    cost = torch.rand(min(batch, 1), m, n).to(dtype).mT.expand(size).clone(memory_format=torch.preserve_format)
+    cost[torch.rand(size) < 0.3] = inf
+    rows, columns = torch.randn(batch, n).double(), torch.randn(batch, m).double()
+    rows[:, n // 2 :: 3] = -inf
+    nothing = torch.full((batch, 1, m), inf), torch.full((batch, n, 1), inf)
+    expected = torch.cat((cost - rows.unsqueeze(-1), nothing[0]), 1).amin(1)
+    assert_close(evaluating_kernels.column_minima(cost, rows), expected, rtol=0.0, atol=0.0)
+    expected = torch.cat((cost - columns.unsqueeze(-2), nothing[1]), 2).amin(2)
+    assert_close(evaluating_kernels.row_minima(cost, columns), expected, rtol=0.0, atol=0.0)
+
+
 def only_entries(given: Entries, p: int) -> Entries:
     chosen = torch.arange(len(given.rows)) == p
     part = given.source[chosen], given.rows[chosen], given.columns[chosen]

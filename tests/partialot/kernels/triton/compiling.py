@@ -212,6 +212,10 @@ CASES: dict[str, Callable[[], object]] = {
     "evaluated sandwich": lambda: _evaluated_sandwich(4, 3600, 3600),
     "evaluated sandwich, 64 x 1024 x 1024": lambda: _evaluated_sandwich(64, 1024, 1024),
     "write out": lambda: kernels.write_out(_entries(4, 3600, 3600)),
+    "minima": lambda: (
+        kernels.column_minima(torch.empty(4, 3600, 3600), _vector(4, 3600)),
+        kernels.row_minima(torch.empty(4, 3600, 3600), _vector(4, 3600)),
+    ),
     "columns": lambda: kernels.column_log_sums(_entries(4, 3600, 3600).prices, _vector(4, 3600)),
     "1 x 1 x 1": lambda: (_row_pass(1, 1, 1), _sandwich(1, 1, 1), _evaluated_sandwich(1, 1, 1), _sweep(1, 1, 1)),
     "sweep": lambda: _sweep(4, 3600, 3600),
