@@ -110,7 +110,7 @@ bench-full: bench ## The same, then memory, imports, large problems, sweeps, pre
 
 # FlashSinkhorn and JAX for CUDA are taken where they install.
 bench-gpu: $(PEERS) ## Measure on the CUDA device at hand, beside its ceilings, floors and peers (under ten minutes)
-	$(BIN)/python -m pip install --disable-pip-version-check flash-sinkhorn 'jax[cuda12]' || \
+	$(BIN)/python -m pip install --disable-pip-version-check 'flash-sinkhorn==0.4.*' 'jax[cuda12]==0.10.*' || \
 		echo 'FlashSinkhorn and JAX for CUDA did not install: they are not compared.' >&2
 	$(BIN)/python benchmarks/bench_gpu.py
 	$(BIN)/python benchmarks/make_page.py
