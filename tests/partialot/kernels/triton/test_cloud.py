@@ -113,7 +113,7 @@ def test_tiles_with_the_same_largest_term_lose_nothing_of_the_sums_before(d: int
     one, rows = torch.ones(1).double(), 1e3 + torch.rand(1, n).double()
     given = CloudEntries(points, 0.7 * one, 0 * one, sources(1, Source.COST), rows, torch.zeros(1, m).double())
     found = triton_kernels.cloud_pass(given, update((1, n, m), edge=-inf))
-    assert_close(found.log_total, rows + math.log(m), rtol=0.0, atol=4e-5)
+    assert_close(found.log_total, rows + math.log(m), rtol=0.0, atol=1e-4)
 
 
 @pytest.mark.parametrize("d", [3, 20])
