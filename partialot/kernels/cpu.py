@@ -2,7 +2,6 @@
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import astuple
 
 import torch
 from torch import Tensor
@@ -64,7 +63,7 @@ def stretch(kernels: Kernels, marginals: Marginals, state: State, limits: Limits
         ctypes.c_void_p(wild.data_ptr()),
         _addresses(kept),
         (ctypes.c_int64 * 6)(*_size(cost), marginals.priced),
-        (ctypes.c_double * 15)(*range_of_sums(cost.dtype), *astuple(rules)),
+        (ctypes.c_double * 15)(*range_of_sums(cost.dtype), *vars(rules).values()),
     )
     return Stretch(State(Iterate(*iterate), Pace(*pace), Progress(*progress), Watch(*watch)), rows, made)
 
