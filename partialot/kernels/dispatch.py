@@ -33,7 +33,10 @@ def sweeps_are_cheap(matrix: Float[Tensor, "batch n m"]) -> bool:
 
 
 def longest_stretch(device: torch.device, entries: int) -> int:
-    """Give the most sweeps over so many entries in one call: a tenth of a second, for which nobody can interrupt it."""
+    """Give the most sweeps over so many entries in one call: a tenth of a second, for which nobody can interrupt it.
+
+    That of a GPU is reckoned, not measured.
+    """
     return (1 << (27 if device.type == "cpu" else 36)) // max(1, entries)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from partialot.augmentation import BorderedProblem
 from partialot.clouds import points_of
 from partialot.kernels import dispatch
-from partialot.kernels.points import CloudEntries, CloudKernels, Points
+from partialot.kernels.points import CloudKernels, Points
 from partialot.kernels.primitives import Entries, Marginals, RowSums, RowUpdate, Source
 from partialot.kernels.stretch import Kernels, Limits, Rules, State, Stretch
 from partialot.solvers.products import EvaluatedProducts, Products, StoredProducts
@@ -60,7 +60,7 @@ class GibbsKernel:
         """Sum the rows of the running problems, update them, and sum the columns; see `reference.row_pass`."""
         source = self._choose(f, g, running)
         if self._points is not None:
-            return dispatch.cloud_pass(self._pairs(self._points, source, f, g + self._log_b), update)
+            return dispatch.cloud_pass(self._clouds(self._points, source).at(f, g, self._log_b), update)
         if self._problem.matrix is None:
             return self._pass_over_costs(f, g, update, source)
         kernels = self._kernels(source)
@@ -92,8 +92,8 @@ class GibbsKernel:
         state = state._replace(progress=state.progress._replace(travelled=self._travelled))
         limits = limits._replace(reach=reach, settled=settled)
         if self._points is not None:
-            kernels = CloudKernels(self._points, self.unit, self._problem.shift, source)
-            found = dispatch.cloud_stretch(kernels, marginals, state, limits, rules)
+            clouds = self._clouds(self._points, source)
+            found = dispatch.cloud_stretch(clouds, marginals, state, limits, rules)
         else:
             found = dispatch.stretch(self._kernels(source), marginals, state, limits, rules)
         iterate, self._travelled = found.state.iterate, found.state.progress.travelled
@@ -127,15 +127,15 @@ class GibbsKernel:
             whole.columns.add_(sums.columns)
         return whole
 
-    def _pairs(self, points: Points, source: Tensor, rows: Tensor, columns: Tensor) -> CloudEntries:
-        return CloudEntries(points, self.unit, self._problem.shift, source, rows, columns)
+    def _clouds(self, points: Points, source: Int8[Tensor, " batch"]) -> CloudKernels:
+        return CloudKernels(points, self.unit, self._problem.shift, source)
 
     def column_log_sums(self, rows: Float[Tensor, "batch n"], chosen: Bool[Tensor, " batch"]) -> Tensor:
         """Give log Σ_i exp(rows_i − (c_ij − shift) / reg) of the chosen problems, safe at any potentials."""
         if self._points is not None:
             source = torch.where(chosen, int(Source.COST), int(Source.NOTHING)).to(torch.int8)
-            pairs = self._pairs(self._points, source, rows, self._log_b)
-            return dispatch.cloud_column_log_sums(pairs)[chosen]
+            entries = self._clouds(self._points, source).at(rows, torch.zeros_like(self._log_b), self._log_b)
+            return dispatch.cloud_column_log_sums(entries)[chosen]
         total = rows.new_full((int(chosen.sum()), self._log_b.shape[1]), -torch.inf)
         for block in self._problem.row_blocks():
             prices = self._problem.prices(block, self.unit).select(chosen)
